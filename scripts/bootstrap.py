@@ -78,7 +78,7 @@ def ensure_environment() -> None:
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this one runs on whatever is there
         sys.exit(f"Scoreline needs Python 3.11 or later; this is {sys.version.split()[0]}. Set PYTHON=... for make.")
     try:
         ensure_poetry()

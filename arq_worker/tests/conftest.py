@@ -1,0 +1,96 @@
+"""score_maker's real database as the worker sees it, and a ScoreService whose faults the tests choose."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import grpc
+import pytest
+from faulty_line_provider import TOKEN, FaultyLineProvider
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from arq_worker.line_provider_client import LineProviderClient
+from arq_worker.relay import Relay
+from devstack.postgres import Postgres
+from score_maker import scores
+from score_maker.database import create_engine
+from score_maker.migrate import migrate
+from score_maker.scores import Submission
+from scoreline.line_provider.v1 import scores_pb2_grpc
+
+
+@pytest.fixture(scope="session")
+async def owner_url(postgres: Postgres) -> str:
+    return await postgres.create_database("relayed_scores", owner="relayed_scores", password="owner")
+
+
+@pytest.fixture(scope="session")
+async def worker_url(postgres: Postgres, owner_url: str) -> str:
+    url = await postgres.create_role("relaying_worker", password="worker", database="relayed_scores")
+    await migrate(owner_url, "relaying_worker")
+    return url
+
+
+@pytest.fixture
+async def owner(owner_url: str, worker_url: str) -> AsyncIterator[AsyncEngine]:
+    """score_maker's own access to the database, which is empty at first."""
+    engine = create_engine(owner_url)
+    async with engine.begin() as connection:
+        await connection.execute(text("TRUNCATE scores, scores_outbox"))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def worker_engine(worker_url: str, owner: AsyncEngine) -> AsyncIterator[AsyncEngine]:
+    """The worker's access, with the worker's rights and no more."""
+    engine = create_engine(worker_url)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def line_provider() -> AsyncIterator[FaultyLineProvider]:
+    service = FaultyLineProvider()
+    server = grpc.aio.server()
+    scores_pb2_grpc.add_ScoreServiceServicer_to_server(service, server)
+    service.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    yield service
+    await server.stop(grace=None)
+
+
+@pytest.fixture
+async def client(line_provider: FaultyLineProvider) -> AsyncIterator[LineProviderClient]:
+    async with LineProviderClient(line_provider.address, TOKEN, timedelta(seconds=5)) as client:
+        yield client
+
+
+@pytest.fixture
+def relay(worker_engine: AsyncEngine, client: LineProviderClient) -> Relay:
+    return Relay(worker_engine, client, batch_size=100, lease=timedelta(minutes=5))
+
+
+@pytest.fixture
+def rate(owner: AsyncEngine) -> Callable[..., object]:
+    """Submits `count` ratings of one event, each by a rater of its own."""
+
+    async def rate(count: int = 1, *, event_id: int = 1) -> None:
+        deadline = datetime.now(UTC) + timedelta(hours=1)
+        async with owner.begin() as connection:
+            await scores.submit(connection, [Submission(event_id, uuid4(), 4, deadline) for _ in range(count)])
+
+    return rate
+
+
+@pytest.fixture
+def states(owner: AsyncEngine) -> Callable[..., object]:
+    """How many scores are in each state."""
+
+    async def states() -> dict[str, int]:
+        async with owner.connect() as connection:
+            rows = await connection.execute(text("SELECT state, count(*) FROM scores GROUP BY state"))
+            return {row.state: row.count for row in rows}
+
+    return states

@@ -1,0 +1,105 @@
+"""The worker as a process: what wakes it, what it survives, how it stops."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from faulty_line_provider import TOKEN, FaultyLineProvider
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from devstack.valkey import Valkey
+
+Rate = Callable[..., Awaitable[None]]
+States = Callable[[], Awaitable[dict[str, int]]]
+
+COMMAND = Path(sys.executable).with_name("arq-worker")
+
+
+@asynccontextmanager
+async def worker(worker_url: str, redis_url: str, address: str) -> AsyncIterator[Process]:
+    settings = {
+        "ARQ_WORKER_DATABASE_URL": worker_url,
+        "ARQ_WORKER_REDIS_URL": redis_url,
+        "ARQ_WORKER_LINE_PROVIDER_ADDRESS": address,
+        "ARQ_WORKER_LINE_PROVIDER_TOKEN": TOKEN,
+    }
+    process = await asyncio.create_subprocess_exec(COMMAND, "run", env=os.environ | settings)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def eventually(states: States, expected: dict[str, int]) -> None:
+    seen: dict[str, int] = {}
+    try:
+        async with asyncio.timeout(20):
+            while (seen := await states()) != expected:
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"still {seen} instead of {expected}") from None
+
+
+async def test_a_commit_wakes_the_worker_and_sigterm_ends_it_cleanly(
+    worker_url: str, valkey: Valkey, line_provider: FaultyLineProvider, rate: Rate, states: States
+) -> None:
+    async with worker(worker_url, valkey.url, line_provider.address) as process:
+        await rate(3)
+        await eventually(states, {"confirmed": 3})
+        await rate(4)
+        await eventually(states, {"confirmed": 7})
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+
+
+async def test_ratings_are_relayed_while_redis_is_away(
+    worker_url: str, line_provider: FaultyLineProvider, rate: Rate, states: States, tmp_path: Path
+) -> None:
+    async with worker(worker_url, f"unix://{tmp_path}/nobody.sock", line_provider.address) as process:
+        await rate(3)
+        await eventually(states, {"confirmed": 3})
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+
+
+async def test_a_broken_wakeup_connection_is_made_anew_and_loses_no_rating(
+    worker_url: str,
+    valkey: Valkey,
+    line_provider: FaultyLineProvider,
+    rate: Rate,
+    states: States,
+    worker_engine: AsyncEngine,
+) -> None:
+    async with worker(worker_url, valkey.url, line_provider.address):
+        await rate()
+        await eventually(states, {"confirmed": 1})
+        async with worker_engine.connect() as connection:
+            await connection.execute(
+                text("""
+                    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE usename = current_user AND pid <> pg_backend_pid()
+                """)
+            )
+        await rate(5)
+        await eventually(states, {"confirmed": 6})
+
+
+async def test_a_missing_setting_is_one_line_that_names_it_and_the_file_to_copy(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, "run", cwd=tmp_path, env={"PATH": os.environ["PATH"]}, stdout=PIPE, stderr=PIPE
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert errors.decode().splitlines() == [
+        "ARQ_WORKER_DATABASE_URL: is missing. See arq_worker/.env_example: copy it to .env and edit it."
+    ]

@@ -1,0 +1,87 @@
+"""A rating and what becomes of it: plain rules on plain data.
+
+A score is what one rater says of one event. Every change of mind is a new version, which is pending until
+line_provider rules on it. Rulings may come late, twice and out of order; `settle` reaches the same end in any order.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class State(StrEnum):
+    """What became of the score's latest version."""
+
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+
+
+class Verdict(StrEnum):
+    """line_provider's word on one version; only REJECTED comes with a reason."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+
+
+class Refusal(StrEnum):
+    """Why a submission was not accepted; nothing was written for it."""
+
+    DEADLINE_PASSED = "deadline_passed"
+    NOTHING_TO_WITHDRAW = "nothing_to_withdraw"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One rater's rating of one event.
+
+    `value` is what stands as far as the rater is concerned: the latest version's while it is pending or confirmed,
+    and the last confirmed one again once the latest was rejected. None means that no rating stands.
+    `confirmed_*` is what line_provider is known to have applied.
+    """
+
+    event_id: int
+    rater_id: UUID
+    value: int | None
+    version: int
+    state: State
+    reason: str | None
+    confirmed_value: int | None
+    confirmed_version: int | None
+    accepted_at: datetime
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A verdict on one version of a score, with the value that this version asked for."""
+
+    version: int
+    value: int | None
+    verdict: Verdict
+    reason: str | None = None
+
+
+def settle(score: Score, ruling: Ruling, at: datetime) -> Score:
+    """The score after a ruling.
+
+    A version that line_provider has applied becomes the confirmed one unless a later version already is.
+    The state changes only by a ruling on the latest version. A rejection is compensated: the confirmed value
+    stands again, also when that confirmation arrives after the rejection.
+    """
+    if ruling.verdict is not Verdict.REJECTED and ruling.version > (score.confirmed_version or 0):
+        score = replace(score, confirmed_value=ruling.value, confirmed_version=ruling.version)
+    if ruling.version == score.version and score.state is State.PENDING:
+        score = replace(score, state=_state_after(ruling), reason=ruling.reason, settled_at=at)
+    if score.state is State.REJECTED:
+        score = replace(score, value=score.confirmed_value)
+    return score
+
+
+def _state_after(ruling: Ruling) -> State:
+    if ruling.verdict is Verdict.REJECTED:
+        return State.REJECTED
+    return State.WITHDRAWN if ruling.value is None else State.CONFIRMED

@@ -1,0 +1,126 @@
+"""Group commit: submissions that arrive while a transaction is under way share the next one.
+
+Nobody waits for company: an idle service commits a lone submission at once. Each caller is answered after the commit
+that holds its own submission. One transaction at a time keeps the order of one rater's words on one event.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from score_maker import scores
+from score_maker.database import is_unreachable
+from score_maker.domain import Refusal, Score
+from score_maker.scores import Submission
+
+log = structlog.get_logger(__name__)
+
+
+class Unavailable(Exception):
+    """The submission was not acknowledged and may be repeated: the database cannot be reached, or too many wait."""
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    submission: Submission
+    answer: asyncio.Future[Score | Refusal] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def key(self) -> tuple[int, UUID]:
+        return self.submission.event_id, self.submission.rater_id
+
+
+class GroupCommit:
+    """Commits submissions in groups of at most `max_group`, and turns away what exceeds `max_waiting`.
+
+    Used as an async context manager; leaving it commits what still waits.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, max_group: int = 1_000, max_waiting: int = 10_000) -> None:
+        self._engine = engine
+        self._max_group = max_group
+        self._max_waiting = max_waiting
+        self._waiting: list[_Waiting] = []
+        self._arrival = asyncio.Event()
+        self._closing = False
+
+    async def __aenter__(self) -> Self:
+        self._committer = asyncio.create_task(self._commit_groups(), name="group-commit")
+        return self
+
+    async def __aexit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closing = True
+        self._arrival.set()
+        await self._committer
+
+    async def submit(self, submission: Submission) -> Score | Refusal:
+        """Answers after the commit. Raises Unavailable where the submission was not acknowledged."""
+        if self._closing or len(self._waiting) >= self._max_waiting:
+            raise Unavailable
+        waiting = _Waiting(submission)
+        self._waiting.append(waiting)
+        self._arrival.set()
+        return await waiting.answer
+
+    async def _commit_groups(self) -> None:
+        while True:
+            await self._arrival.wait()
+            while group := self._next_group():
+                await self._commit(group)
+            self._arrival.clear()
+            if self._closing:
+                return
+
+    def _next_group(self) -> list[_Waiting]:
+        """Takes those that waited longest, one per score: the next word on the same score waits its turn."""
+        group: dict[tuple[int, UUID], _Waiting] = {}
+        rest: list[_Waiting] = []
+        for waiting in self._waiting:
+            if waiting.answer.done():  # its caller is gone, and nothing was promised
+                continue
+            if len(group) < self._max_group and waiting.key not in group:
+                group[waiting.key] = waiting
+            else:
+                rest.append(waiting)
+        self._waiting = rest
+        return list(group.values())
+
+    async def _commit(self, group: Sequence[_Waiting]) -> None:
+        try:
+            async with self._engine.begin() as connection:
+                outcomes = await scores.submit(connection, [waiting.submission for waiting in group])
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            await self._after_failure(group, error)
+        except BaseException as error:
+            _fail(group, error)
+            raise
+        else:
+            for waiting, outcome in zip(group, outcomes, strict=True):
+                if not waiting.answer.done():
+                    waiting.answer.set_result(outcome)
+
+    async def _after_failure(self, group: Sequence[_Waiting], error: Exception) -> None:
+        if is_unreachable(error):
+            log.warning("database_unreachable", error=str(error))
+            _fail(group, Unavailable())
+        elif len(group) > 1 and isinstance(error, DBAPIError):
+            # The statement was refused for one of them: alone, each gets the answer that is its own.
+            for waiting in group:
+                await self._commit([waiting])
+        else:
+            _fail(group, error)
+
+
+def _fail(group: Sequence[_Waiting], error: BaseException) -> None:
+    for waiting in group:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)

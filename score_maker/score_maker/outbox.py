@@ -1,0 +1,100 @@
+"""The transactional outbox: what line_provider has not ruled on yet.
+
+A claim is a lease: one short statement stamps a batch with a token and hides it until the lease expires, so no
+transaction stays open across a network call and a dead worker's messages come back by themselves. Whatever ends or
+postpones a message names its token: a worker that outlived its lease changes nothing that another has claimed since.
+Messages leave the table only when they are settled (see settlement.py), never because they were sent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import INTERVAL
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+# The channel on which a commit that added messages says so.
+WAKE_CHANNEL = "scores_outbox"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """One version of one score on its way to line_provider. `attempts` counts the claims, this one included."""
+
+    id: int
+    event_id: int
+    rater_id: UUID
+    value: int | None
+    version: int
+    accepted_at: datetime
+    trace_context: str | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Messages that are this worker's alone until the lease expires."""
+
+    lease_token: UUID
+    messages: list[OutboxMessage]
+
+
+# Fresh messages are due at once and so is an expired lease: next_attempt_at is both.
+_CLAIM = text("""
+    WITH due AS (
+        SELECT event_id, id
+        FROM scores_outbox
+        WHERE next_attempt_at <= now()
+        ORDER BY next_attempt_at, id
+        LIMIT :limit
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE scores_outbox AS message
+    SET lease_token = :lease_token, attempts = attempts + 1, next_attempt_at = now() + :lease
+    FROM due
+    WHERE message.event_id = due.event_id AND message.id = due.id
+    RETURNING message.id, message.event_id, rater_id, value, version, accepted_at, trace_context, attempts
+""").bindparams(bindparam("lease", type_=INTERVAL))
+
+
+async def claim(connection: AsyncConnection, *, limit: int, lease: timedelta) -> Claim:
+    """Claims up to `limit` messages that are due, skipping those that another worker is claiming right now."""
+    lease_token = uuid4()
+    rows = await connection.execute(_CLAIM, {"limit": limit, "lease_token": lease_token, "lease": lease})
+    return Claim(lease_token, [OutboxMessage(*row) for row in rows])
+
+
+_POSTPONE = text("""
+    UPDATE scores_outbox AS message
+    SET lease_token = NULL, next_attempt_at = now() + postponed.delay, last_error = :error
+    FROM unnest(CAST(:event_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:delays AS interval[]))
+        AS postponed(event_id, id, delay)
+    WHERE message.event_id = postponed.event_id AND message.id = postponed.id
+      AND message.lease_token = :lease_token
+""")
+
+
+async def postpone(connection: AsyncConnection, claim: Claim, delays: Sequence[timedelta], *, error: str) -> int:
+    """Gives a claim back, each message to be tried again after its delay. Answers how many were still its own."""
+    result = await connection.execute(
+        _POSTPONE,
+        {
+            "event_ids": [message.event_id for message in claim.messages],
+            "ids": [message.id for message in claim.messages],
+            "delays": list(delays),
+            "lease_token": claim.lease_token,
+            "error": error,
+        },
+    )
+    return result.rowcount
+
+
+_NEXT_DUE = text("SELECT min(next_attempt_at) - now() FROM scores_outbox")
+
+
+async def time_until_next_due(connection: AsyncConnection) -> timedelta | None:
+    """How long until a message is due (not above zero: now); None where the outbox is empty."""
+    due_in: timedelta | None = (await connection.execute(_NEXT_DUE)).scalar_one()
+    return due_in

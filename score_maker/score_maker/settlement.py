@@ -1,0 +1,124 @@
+"""Settling the saga: a verdict of line_provider ends an outbox message and decides its score, in one transaction.
+
+Only a message that still carries the claim's lease token is settled, and its row is deleted by the same transaction
+that changes the score; so each message is settled once, by whoever held it last. What a verdict does to a score is
+`domain.settle`; this module only brings the two together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from score_maker.domain import Ruling, Score, Verdict, settle
+from score_maker.outbox import OutboxMessage
+from score_maker.scores import score_of
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """line_provider's verdict on one message; `reason` is set where it was rejected."""
+
+    message: OutboxMessage
+    verdict: Verdict
+    reason: str | None = None
+
+
+_TAKE = text("""
+    DELETE FROM scores_outbox AS message
+    USING unnest(CAST(:event_ids AS bigint[]), CAST(:ids AS bigint[])) AS decided(event_id, id)
+    WHERE message.event_id = decided.event_id AND message.id = decided.id
+      AND message.lease_token = :lease_token
+    RETURNING message.id, now() AS settled_at
+""")
+
+_LOCK = text("""
+    SELECT scores.*
+    FROM scores
+    JOIN unnest(CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[])) AS decided(event_id, rater_id)
+        USING (event_id, rater_id)
+    ORDER BY event_id, rater_id
+    FOR UPDATE OF scores
+""")
+
+_WRITE = text("""
+    UPDATE scores
+    SET value = settled.value, state = settled.state, reason = settled.reason,
+        confirmed_value = settled.confirmed_value, confirmed_version = settled.confirmed_version,
+        settled_at = settled.settled_at
+    FROM unnest(
+        CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[]), CAST(:values AS smallint[]),
+        CAST(:states AS text[]), CAST(:reasons AS text[]), CAST(:confirmed_values AS smallint[]),
+        CAST(:confirmed_versions AS int[]), CAST(:settled_ats AS timestamptz[])
+    ) AS settled(
+        event_id, rater_id, value, state, reason, confirmed_value, confirmed_version, settled_at
+    )
+    WHERE scores.event_id = settled.event_id AND scores.rater_id = settled.rater_id
+""")
+
+
+async def settle_decisions(
+    connection: AsyncConnection, lease_token: UUID, decisions: Sequence[Decision]
+) -> list[Decision]:
+    """Ends the messages that the lease still holds, and answers with their decisions.
+
+    Nothing holds until the caller has committed. Decisions on messages that were lost to another worker are left
+    out: that worker learns the same verdict, because line_provider repeats itself.
+    """
+    taken = await connection.execute(
+        _TAKE,
+        {
+            "event_ids": [decision.message.event_id for decision in decisions],
+            "ids": [decision.message.id for decision in decisions],
+            "lease_token": lease_token,
+        },
+    )
+    settled_at_by_id = {row.id: row.settled_at for row in taken}
+    mine = sorted(
+        (decision for decision in decisions if decision.message.id in settled_at_by_id),
+        key=lambda decision: _score_key(decision.message),
+    )
+    if not mine:
+        return []
+    rulings_by_score = {
+        key: [Ruling(d.message.version, d.message.value, d.verdict, d.reason) for d in group]
+        for key, group in groupby(mine, key=lambda decision: _score_key(decision.message))
+    }
+    now = next(iter(settled_at_by_id.values()))
+    settled = []
+    for score in await _lock(connection, list(rulings_by_score)):
+        for ruling in rulings_by_score[score.event_id, score.rater_id]:
+            score = settle(score, ruling, now)  # noqa: PLW2901 - a fold over the rulings
+        settled.append(score)
+    await _write(connection, settled)
+    return mine
+
+
+def _score_key(message: OutboxMessage) -> tuple[int, UUID]:
+    return message.event_id, message.rater_id
+
+
+async def _lock(connection: AsyncConnection, keys: Sequence[tuple[int, UUID]]) -> list[Score]:
+    rows = await connection.execute(
+        _LOCK, {"event_ids": [event_id for event_id, _ in keys], "rater_ids": [rater_id for _, rater_id in keys]}
+    )
+    return [score_of(row) for row in rows]
+
+
+async def _write(connection: AsyncConnection, scores: Sequence[Score]) -> None:
+    await connection.execute(
+        _WRITE,
+        {
+            "event_ids": [score.event_id for score in scores],
+            "rater_ids": [score.rater_id for score in scores],
+            "values": [score.value for score in scores],
+            "states": [score.state for score in scores],
+            "reasons": [score.reason for score in scores],
+            "confirmed_values": [score.confirmed_value for score in scores],
+            "confirmed_versions": [score.confirmed_version for score in scores],
+            "settled_ats": [score.settled_at for score in scores],
+        },
+    )

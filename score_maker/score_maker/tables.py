@@ -1,0 +1,56 @@
+"""The tables of score_maker's database. Their checks and their tuning are in the migrations."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+metadata = MetaData()
+
+scores = Table(
+    "scores",
+    metadata,
+    Column("event_id", BigInteger, primary_key=True),
+    Column("rater_id", Uuid, primary_key=True),
+    Column("value", SmallInteger),
+    Column("version", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("confirmed_value", SmallInteger),
+    Column("confirmed_version", Integer),
+    Column("accepted_at", DateTime(timezone=True), nullable=False),
+    Column("settled_at", DateTime(timezone=True)),
+)
+
+# A rater's own ratings, newest first.
+Index("scores_by_rater", scores.c.rater_id, scores.c.accepted_at.desc(), scores.c.event_id.desc())
+
+scores_outbox = Table(
+    "scores_outbox",
+    metadata,
+    # The key leads with event_id so that the table can be distributed by it, next to scores.
+    Column("event_id", BigInteger, primary_key=True),
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("rater_id", Uuid, nullable=False),
+    Column("value", SmallInteger),
+    Column("version", Integer, nullable=False),
+    Column("accepted_at", DateTime(timezone=True), nullable=False),
+    Column("trace_context", Text),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("lease_token", Uuid),
+    Column("last_error", Text),
+)
+
+# What is due, longest due first.
+Index("scores_outbox_due", scores_outbox.c.next_attempt_at, scores_outbox.c.id)

@@ -1,0 +1,72 @@
+"""Claims on the outbox: leases that are exclusive, expire, and are given back."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from score_maker import outbox, scores
+from score_maker.outbox import Claim
+from score_maker.scores import Submission
+
+LONG = timedelta(minutes=5)
+OVER = timedelta(0)
+
+
+async def fill(engine: AsyncEngine, count: int) -> None:
+    deadline = datetime.now(UTC) + timedelta(hours=1)
+    async with engine.begin() as connection:
+        await scores.submit(connection, [Submission(1 + n % 7, uuid4(), 1 + n % 5, deadline) for n in range(count)])
+
+
+async def claim(engine: AsyncEngine, *, limit: int = 100, lease: timedelta = LONG) -> Claim:
+    async with engine.begin() as connection:
+        return await outbox.claim(connection, limit=limit, lease=lease)
+
+
+async def test_concurrent_claims_never_share_a_message_and_leave_none(engine: AsyncEngine) -> None:
+    await fill(engine, 500)
+    claims = await asyncio.gather(*(claim(engine, limit=50) for _ in range(10)))
+    claimed = [message.id for each in claims for message in each.messages]
+    assert len(claimed) == len(set(claimed)) == 500
+    assert (await claim(engine)).messages == []
+
+
+async def test_messages_of_a_dead_worker_come_back_when_its_lease_expires(engine: AsyncEngine) -> None:
+    await fill(engine, 3)
+    dead = await claim(engine, lease=OVER)
+    again = await claim(engine)
+    assert {message.id for message in again.messages} == {message.id for message in dead.messages}
+    assert {message.attempts for message in again.messages} == {2}
+
+
+async def test_a_postponed_message_waits_and_keeps_its_error_and_the_rest_goes_on(engine: AsyncEngine) -> None:
+    await fill(engine, 2)
+    first = await claim(engine, limit=1)
+    async with engine.begin() as connection:
+        assert await outbox.postpone(connection, first, [LONG], error="UNAVAILABLE: nobody there") == 1
+    assert [m.id for m in (await claim(engine)).messages] != [m.id for m in first.messages]
+    async with engine.connect() as connection:
+        due = await outbox.time_until_next_due(connection)
+    assert due is not None
+    assert due > timedelta(0)
+
+
+async def test_a_worker_that_lost_its_lease_postpones_nothing(engine: AsyncEngine) -> None:
+    await fill(engine, 2)
+    slow = await claim(engine, lease=OVER)
+    await claim(engine)
+    async with engine.begin() as connection:
+        assert await outbox.postpone(connection, slow, [OVER, OVER], error="too late") == 0
+    assert (await claim(engine)).messages == []
+
+
+async def test_an_empty_outbox_has_nothing_due(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        assert await outbox.time_until_next_due(connection) is None
+    await fill(engine, 1)
+    async with engine.connect() as connection:
+        due = await outbox.time_until_next_due(connection)
+    assert due is not None
+    assert due <= timedelta(0)

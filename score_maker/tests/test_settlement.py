@@ -1,0 +1,130 @@
+"""Settling verdicts: each message once, by whoever holds its lease."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from score_maker import outbox, scores
+from score_maker.domain import Score, State, Verdict
+from score_maker.outbox import Claim, OutboxMessage
+from score_maker.scores import Submission
+from score_maker.settlement import Decision, settle_decisions
+
+LONG = timedelta(minutes=5)
+
+
+async def rate(engine: AsyncEngine, rater: UUID, value: int | None, event_id: int = 1) -> None:
+    deadline = datetime.now(UTC) + timedelta(hours=1)
+    async with engine.begin() as connection:
+        await scores.submit(connection, [Submission(event_id, rater, value, deadline)])
+
+
+async def claim(engine: AsyncEngine, lease: timedelta = LONG) -> Claim:
+    async with engine.begin() as connection:
+        return await outbox.claim(connection, limit=100, lease=lease)
+
+
+async def settle(engine: AsyncEngine, claim: Claim, *decisions: Decision) -> list[Decision]:
+    async with engine.begin() as connection:
+        return await settle_decisions(connection, claim.lease_token, decisions)
+
+
+async def score_of(engine: AsyncEngine, rater: UUID, event_id: int = 1) -> Score:
+    async with engine.connect() as connection:
+        score = await scores.get(connection, event_id, rater)
+    assert score is not None
+    return score
+
+
+async def undecided(engine: AsyncEngine) -> int:
+    async with engine.connect() as connection:
+        count: int = (await connection.execute(text("SELECT count(*) FROM scores_outbox"))).scalar_one()
+    return count
+
+
+def applied(message: OutboxMessage) -> Decision:
+    return Decision(message, Verdict.APPLIED)
+
+
+def cancelled(message: OutboxMessage) -> Decision:
+    return Decision(message, Verdict.REJECTED, "event_cancelled")
+
+
+async def test_an_applied_message_confirms_its_score_and_leaves_the_outbox(engine: AsyncEngine) -> None:
+    rater = uuid4()
+    await rate(engine, rater, 4)
+    claimed = await claim(engine)
+    await settle(engine, claimed, applied(claimed.messages[0]))
+    score = await score_of(engine, rater)
+    assert (score.state, score.confirmed_value, score.confirmed_version) == (State.CONFIRMED, 4, 1)
+    assert await undecided(engine) == 0
+
+
+async def test_a_rejected_change_is_compensated(engine: AsyncEngine) -> None:
+    rater = uuid4()
+    await rate(engine, rater, 4)
+    first = await claim(engine)
+    await settle(engine, first, applied(first.messages[0]))
+    await rate(engine, rater, 1)
+    second = await claim(engine)
+    await settle(engine, second, cancelled(second.messages[0]))
+    score = await score_of(engine, rater)
+    assert (score.state, score.reason, score.value, score.confirmed_version) == (
+        State.REJECTED,
+        "event_cancelled",
+        4,
+        1,
+    )
+    assert await undecided(engine) == 0
+
+
+async def test_several_versions_of_one_score_settle_in_one_batch(engine: AsyncEngine) -> None:
+    rater, other = uuid4(), uuid4()
+    for value in (5, 4, 3):
+        await rate(engine, rater, value)
+    await rate(engine, other, 2, event_id=2)
+    claimed = await claim(engine)
+    by_version = {(m.event_id, m.version): m for m in claimed.messages}
+    await settle(
+        engine,
+        claimed,
+        cancelled(by_version[1, 3]),
+        applied(by_version[2, 1]),
+        applied(by_version[1, 2]),
+        Decision(by_version[1, 1], Verdict.DUPLICATE),
+    )
+    score = await score_of(engine, rater)
+    assert (score.state, score.value, score.confirmed_version) == (State.REJECTED, 4, 2)
+    assert (await score_of(engine, other, event_id=2)).state is State.CONFIRMED
+    assert await undecided(engine) == 0
+
+
+async def test_a_verdict_on_an_older_version_leaves_the_newer_one_pending(engine: AsyncEngine) -> None:
+    rater = uuid4()
+    await rate(engine, rater, 5)
+    claimed = await claim(engine)
+    await rate(engine, rater, 2)
+    await settle(engine, claimed, applied(claimed.messages[0]))
+    score = await score_of(engine, rater)
+    assert (score.state, score.value, score.confirmed_value) == (State.PENDING, 2, 5)
+    assert await undecided(engine) == 1
+
+
+async def test_a_slow_worker_that_lost_its_lease_settles_nothing(engine: AsyncEngine) -> None:
+    rater = uuid4()
+    await rate(engine, rater, 5)
+    slow = await claim(engine, lease=timedelta(0))
+    quick = await claim(engine)
+    assert await settle(engine, slow, cancelled(slow.messages[0])) == []
+    assert (await score_of(engine, rater)).state is State.PENDING
+    assert len(await settle(engine, quick, applied(quick.messages[0]))) == 1
+    assert (await score_of(engine, rater)).state is State.CONFIRMED
+
+
+async def test_a_decision_settles_once(engine: AsyncEngine) -> None:
+    await rate(engine, uuid4(), 5)
+    claimed = await claim(engine)
+    assert len(await settle(engine, claimed, applied(claimed.messages[0]))) == 1
+    assert await settle(engine, claimed, applied(claimed.messages[0])) == []
