@@ -52,7 +52,7 @@ async def worker_engine(worker_url: str, owner: AsyncEngine) -> AsyncIterator[As
 
 @pytest.fixture
 async def line_provider() -> AsyncIterator[FaultyLineProvider]:
-    service = FaultyLineProvider()
+    service = FaultyLineProvider()  # type: ignore[abstract]  # the relay calls nothing else
     server = grpc.aio.server()
     scores_pb2_grpc.add_ScoreServiceServicer_to_server(service, server)
     service.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
@@ -90,7 +90,7 @@ def states(owner: AsyncEngine) -> Callable[..., object]:
 
     async def states() -> dict[str, int]:
         async with owner.connect() as connection:
-            rows = await connection.execute(text("SELECT state, count(*) FROM scores GROUP BY state"))
-            return {row.state: row.count for row in rows}
+            rows = await connection.execute(text("SELECT state, count(*) AS number FROM scores GROUP BY state"))
+            return {row.state: row.number for row in rows}
 
     return states

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 
@@ -26,7 +27,7 @@ class FaultyLineProvider(scores_pb2_grpc.ScoreServiceServicer):
     requests: list[scores_pb2.ApplyScoresRequest] = field(default_factory=list)
 
     async def ApplyScores(  # noqa: N802 - the contract's name
-        self, request: scores_pb2.ApplyScoresRequest, context: grpc.aio.ServicerContext
+        self, request: scores_pb2.ApplyScoresRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> scores_pb2.ApplyScoresResponse:
         assert ("authorization", f"Bearer {TOKEN}") in (context.invocation_metadata() or ())
         self.requests.append(request)

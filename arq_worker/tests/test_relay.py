@@ -1,6 +1,7 @@
 """The relay against a line_provider that misbehaves on demand; the database and the worker's rights are real."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -119,9 +120,8 @@ async def test_nothing_is_claimed_while_line_provider_is_away(
     worker_engine: AsyncEngine, rate: Rate, states: States, owner: AsyncEngine, line_provider: FaultyLineProvider
 ) -> None:
     await rate(5)
-    reserved = grpc.aio.server()
-    port = reserved.add_insecure_port("127.0.0.1:0")
-    await reserved.stop(None)
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
     async with LineProviderClient(f"127.0.0.1:{port}", TOKEN, timedelta(seconds=5)) as client:
         draining = asyncio.create_task(Relay(worker_engine, client, batch_size=100, lease=timedelta(minutes=5)).drain())
         done, _ = await asyncio.wait({draining}, timeout=0.5)
