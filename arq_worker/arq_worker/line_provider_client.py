@@ -8,6 +8,7 @@ from typing import Self
 import grpc
 
 from score_maker.domain import Verdict
+from score_maker.line_provider import open_channel
 from score_maker.outbox import OutboxMessage
 from score_maker.settlement import Decision
 from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
@@ -27,15 +28,6 @@ _CAUSED_BY_CONTENT = {
     grpc.StatusCode.UNKNOWN,
 }
 
-_CHANNEL_OPTIONS = (
-    # A link that is cut without a word is noticed by a ping within about 15 s instead of by TCP within many minutes.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-)
-
 
 class OutcomeUnknown(Exception):
     """line_provider may or may not have applied the batch. `caused_by_content`: a part of it might fare better."""
@@ -49,7 +41,7 @@ class LineProviderClient:
     """One channel to line_provider, kept for the life of the process; an async context manager."""
 
     def __init__(self, address: str, token: str, rpc_timeout: timedelta) -> None:
-        self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        self._channel = open_channel(address)
         self._scores = scores_pb2_grpc.ScoreServiceStub(self._channel)
         self._metadata = (("authorization", f"Bearer {token}"),)
         self._rpc_timeout = rpc_timeout.total_seconds()

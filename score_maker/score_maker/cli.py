@@ -1,0 +1,56 @@
+"""The command line `score-maker`."""
+
+import socket
+import sys
+
+import typer
+import uvicorn
+import uvloop
+
+from score_maker import logs
+from score_maker.configuration import load
+from score_maker.http.app import create_app
+from score_maker.migrate import migrate as migrate_database
+from score_maker.settings import EXAMPLE, MigrationSettings, Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Takes ratings of events over HTTP.")
+
+
+@app.command()
+def serve() -> None:
+    """Serve the API until told to stop; then answer the requests under way, and end."""
+    settings = load(Settings, example=EXAMPLE)
+    logs.configure(settings.log_format)
+    listening = _listen(settings.host, settings.port)
+    config = uvicorn.Config(
+        create_app(settings),
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds()),
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this version's schema, and give the worker's role its rights."""
+    settings = load(MigrationSettings, example=EXAMPLE)
+    logs.configure(settings.log_format)
+    uvloop.run(migrate_database(settings.database_url.get_secret_value(), settings.worker_role))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
+    except OSError as error:
+        print(f"Cannot listen on {host} port {port}: {error.strerror}. SCORE_MAKER_PORT changes it.", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,45 @@
+"""The FastAPI application: its routes, and the state that lives as long as it serves."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TypedDict
+
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+
+from score_maker.http import events, health, identity, problems, scores
+from score_maker.http.state import AppState, open_state
+from score_maker.settings import Settings
+
+DESCRIPTION = """
+Rate live events from 1 to 5, change your mind until the deadline, and see what everyone's ratings add up to.
+
+A rating is answered once it is stored for good, and `pending` until line_provider, which owns the events, has applied
+it. Browsers are told apart by a cookie; other clients ask `POST /raters` for a token. Errors are
+[problem+json](https://www.rfc-editor.org/rfc/rfc9457), and the address in `type` explains them.
+"""
+
+
+class _LifespanState(TypedDict):
+    app: AppState
+
+
+def create_app(settings: Settings) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[_LifespanState]:
+        async with open_state(settings) as state:
+            yield {"app": state}
+
+    app = FastAPI(
+        title="Scoreline", description=DESCRIPTION, version=version("score-maker"), lifespan=lifespan, redoc_url=None
+    )
+    problems.install(app)
+    for router in (events.router, scores.router, identity.router, health.router):
+        app.include_router(router)
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
+    return app

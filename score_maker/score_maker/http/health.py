@@ -1,0 +1,67 @@
+"""/healthz: the process lives. /readyz: it can take ratings, which needs its database and nothing else."""
+
+import asyncio
+from typing import Literal
+
+from fastapi import APIRouter, Response, status
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from score_maker.http.state import AppState, State
+
+router = APIRouter(tags=["health"])
+
+CHECK_SECONDS = 2
+
+Check = Literal["ok", "away"]
+
+
+class Health(BaseModel):
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(BaseModel):
+    status: Literal["ready", "not ready"]
+    database: Check
+    line_provider: Check
+    redis: Check
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """The process answers."""
+    return Health()
+
+
+@router.get("/readyz", responses={status.HTTP_503_SERVICE_UNAVAILABLE: {"model": Readiness}})
+async def readyz(state: State, response: Response) -> Readiness:
+    """Ratings can be taken. Without line_provider or Redis they can too, and what they do without is reported."""
+    database, redis = await asyncio.gather(_database(state), _redis(state))
+    if database == "away":
+        response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    return Readiness(
+        status="ready" if database == "ok" else "not ready",
+        database=database,
+        line_provider="away" if state.catalog.is_stale else "ok",
+        redis=redis,
+    )
+
+
+async def _database(state: AppState) -> Check:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS), state.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+    except (SQLAlchemyError, OSError, TimeoutError):
+        return "away"
+    return "ok"
+
+
+async def _redis(state: AppState) -> Check:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await state.redis.ping()
+    except (RedisError, OSError, TimeoutError):
+        return "away"
+    return "ok"

@@ -1,0 +1,259 @@
+"""Every error that the API answers with, as RFC 9457 problem+json: one table, and how failures become its rows."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from score_maker.database import is_unreachable
+from score_maker.group_commit import Unavailable
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """A kind of error; its documentation is served at its `type`, /problems/NAME."""
+
+    name: str
+    status: HTTPStatus
+    title: str
+    explanation: str
+
+    @property
+    def uri(self) -> str:
+        return f"/problems/{self.name}"
+
+
+INVALID_REQUEST = ProblemType(
+    "invalid-request",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "The request is not as it must be",
+    "`errors` names each part of the request that is wrong and what it must be. Nothing was written.",
+)
+MALFORMED_JSON = ProblemType(
+    "malformed-json",
+    HTTPStatus.BAD_REQUEST,
+    "The body is not JSON",
+    "The body must be one JSON document in UTF-8. Nothing was written.",
+)
+NOT_JSON = ProblemType(
+    "not-json",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "The body is not declared as JSON",
+    "Send the header `Content-Type: application/json` with the body. Nothing was written.",
+)
+UNKNOWN_TOKEN = ProblemType(
+    "unknown-token",
+    HTTPStatus.UNAUTHORIZED,
+    "The token is not one of this service's",
+    "The header `Authorization: Bearer TOKEN` must carry a token that `POST /raters` minted; or leave the header out.",
+)
+EVENT_NOT_FOUND = ProblemType(
+    "event-not-found", HTTPStatus.NOT_FOUND, "There is no such event", "`GET /events` lists the events that there are."
+)
+EVENT_CLOSED = ProblemType(
+    "event-closed",
+    HTTPStatus.CONFLICT,
+    "The event's deadline has passed",
+    "Ratings can be given, changed and withdrawn until the event's deadline. What was accepted before still counts.",
+)
+EVENT_FINAL = ProblemType(
+    "event-final", HTTPStatus.CONFLICT, "The event's result is final", "No rating changes it any more."
+)
+EVENT_CANCELLED = ProblemType(
+    "event-cancelled",
+    HTTPStatus.GONE,
+    "The event was cancelled",
+    "It takes no ratings any more. What was accepted before still stands.",
+)
+SCORE_NOT_FOUND = ProblemType(
+    "score-not-found",
+    HTTPStatus.NOT_FOUND,
+    "You have not rated this event",
+    "The rater whom the cookie or token names has never rated this event. `POST` to this address to rate it.",
+)
+NOT_FOUND = ProblemType(
+    "not-found", HTTPStatus.NOT_FOUND, "There is nothing at this address", "`/docs` lists what there is."
+)
+METHOD_NOT_ALLOWED = ProblemType(
+    "method-not-allowed",
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    "This address does not take this method",
+    "The header `Allow` of the answer lists the methods that it takes.",
+)
+UNAVAILABLE = ProblemType(
+    "unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The service cannot do this now",
+    "Nothing was acknowledged. Repeat the request after the seconds that the header `Retry-After` names.",
+)
+INTERNAL_ERROR = ProblemType(
+    "internal-error",
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "The service has failed",
+    "It is a fault of the service, and it was logged. Repeating the request is safe.",
+)
+
+PROBLEM_TYPES = {
+    problem_type.name: problem_type
+    for problem_type in (
+        INVALID_REQUEST,
+        MALFORMED_JSON,
+        NOT_JSON,
+        UNKNOWN_TOKEN,
+        EVENT_NOT_FOUND,
+        EVENT_CLOSED,
+        EVENT_FINAL,
+        EVENT_CANCELLED,
+        SCORE_NOT_FOUND,
+        NOT_FOUND,
+        METHOD_NOT_ALLOWED,
+        UNAVAILABLE,
+        INTERNAL_ERROR,
+    )
+}
+
+
+class InvalidPart(BaseModel):
+    """A part of the request that is wrong."""
+
+    part: str = Field(examples=["body.score"])
+    message: str = Field(examples=["Input should be less than or equal to 5"])
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = Field(examples=[INVALID_REQUEST.uri])
+    title: str = Field(examples=[INVALID_REQUEST.title])
+    status: int = Field(examples=[INVALID_REQUEST.status])
+    detail: str = Field(examples=["body.score: Input should be less than or equal to 5"])
+    instance: str = Field(examples=["/events/17/score"])
+    errors: list[InvalidPart] | None = None
+
+
+class Problem(Exception):
+    """Raised by whatever serves a request; `detail` says what is wrong this time and what to do."""
+
+    def __init__(self, problem_type: ProblemType, detail: str, *, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.problem_type = problem_type
+        self.detail = detail
+        self.headers = headers
+
+
+def responses(*problem_types: ProblemType) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of an operation that may answer with these problems."""
+    descriptions: dict[int | str, list[str]] = {}
+    for problem_type in problem_types:
+        descriptions.setdefault(int(problem_type.status), []).append(problem_type.title)
+    schema = {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}
+    return {
+        status: {"model": ProblemDocument, "description": ". ".join(titles) + ".", "content": {MEDIA_TYPE: schema}}
+        for status, titles in descriptions.items()
+    }
+
+
+def _answer(
+    request: Request,
+    problem_type: ProblemType,
+    detail: str,
+    *,
+    errors: list[dict[str, str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    document: dict[str, Any] = {
+        "type": problem_type.uri,
+        "title": problem_type.title,
+        "status": problem_type.status.value,
+        "detail": detail,
+        "instance": request.url.path,
+    }
+    if errors is not None:
+        document["errors"] = errors
+    if problem_type.status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = {"Retry-After": "1"} | (headers or {})
+    return JSONResponse(document, problem_type.status, headers, MEDIA_TYPE)
+
+
+async def _on_problem(request: Request, problem: Problem) -> JSONResponse:
+    return _answer(request, problem.problem_type, problem.detail, headers=problem.headers)
+
+
+async def _on_invalid_request(request: Request, invalid: RequestValidationError) -> JSONResponse:
+    errors = [
+        {"part": ".".join(map(str, error["loc"])), "message": error["msg"], "type": error["type"]}
+        for error in invalid.errors()
+    ]
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return _answer(request, MALFORMED_JSON, f"The body is not JSON: {invalid.errors()[0]['ctx']['error']}.")
+    if isinstance(invalid.body, bytes) and invalid.body:
+        declared = request.headers.get("Content-Type", "no content type")
+        return _answer(request, NOT_JSON, f"The body came as {declared}; send Content-Type: application/json.")
+    parts = [{"part": error["part"], "message": error["message"]} for error in errors]
+    detail = "; ".join(f"{part['part']}: {part['message']}" for part in parts) + "."
+    return _answer(request, INVALID_REQUEST, detail, errors=parts)
+
+
+async def _on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    """What the framework itself refuses."""
+    headers = dict(error.headers) if error.headers else None
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return _answer(request, NOT_FOUND, f"There is nothing at {request.url.path}; see /docs.")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"{request.url.path} does not take {request.method}."
+        return _answer(request, METHOD_NOT_ALLOWED, detail, headers=headers)
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        return _answer(request, MALFORMED_JSON, "The body cannot be read as JSON.")
+    return await _on_failure(request, error)
+
+
+async def _on_unavailable(request: Request, _: Exception) -> JSONResponse:
+    return _answer(request, UNAVAILABLE, "Nothing was written; repeat the request in a moment.")
+
+
+async def _on_database_error(request: Request, error: Exception) -> JSONResponse:
+    if is_unreachable(error):
+        log.warning("database_unreachable", error=str(error))
+        return await _on_unavailable(request, error)
+    return await _on_failure(request, error)
+
+
+async def _on_failure(request: Request, error: Exception) -> JSONResponse:
+    log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
+    return _answer(request, INTERNAL_ERROR, "The service has failed; repeating the request is safe.")
+
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/problems/{name}")
+async def explain(name: str) -> PlainTextResponse:
+    """What a problem type means, at the address that its `type` names."""
+    problem_type = PROBLEM_TYPES.get(name)
+    if problem_type is None:
+        raise Problem(NOT_FOUND, f"There is no problem type {name!r}; there are {', '.join(PROBLEM_TYPES)}.")
+    return PlainTextResponse(f"{problem_type.status.value} {problem_type.title}\n\n{problem_type.explanation}\n")
+
+
+def install(app: FastAPI) -> None:
+    """Has the app answer every failure with a problem."""
+    app.include_router(router)
+    app.exception_handler(Problem)(_on_problem)
+    app.exception_handler(RequestValidationError)(_on_invalid_request)
+    app.exception_handler(HTTPException)(_on_http_exception)
+    app.exception_handler(Unavailable)(_on_unavailable)
+    for error in (SQLAlchemyError, OSError, TimeoutError):
+        app.exception_handler(error)(_on_database_error)
+    app.exception_handler(Exception)(_on_failure)

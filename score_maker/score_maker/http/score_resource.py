@@ -1,0 +1,51 @@
+"""How a score is shown, wherever it is."""
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from score_maker.domain import Score, State
+from score_maker.event_catalog import Event
+
+
+class ScoreResource(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "event_id": 17,
+                "score": 5,
+                "state": "pending",
+                "reason": None,
+                "version": 1,
+                "confirmed_score": None,
+                "accepted_at": "2026-06-11T21:07:03.511Z",
+                "settled_at": None,
+                "mutable_until": "2026-06-13T19:00:00Z",
+            }
+        }
+    )
+
+    event_id: int
+    score: int | None = Field(description="Your rating as it stands; null where none does")
+    state: State = Field(description="What became of your latest word: `pending` until line_provider has ruled on it")
+    reason: str | None = Field(description="Why it was rejected; your last confirmed rating then stands again")
+    version: int = Field(description="Counts your words on this event")
+    confirmed_score: int | None = Field(description="What counts in the event's figures")
+    accepted_at: datetime
+    settled_at: datetime | None
+    mutable_until: datetime | None = Field(description="The event's deadline, where it is known")
+
+    @classmethod
+    def of(cls, score: Score, event: Event | None) -> Self:
+        return cls(
+            event_id=score.event_id,
+            score=score.value,
+            state=score.state,
+            reason=score.reason,
+            version=score.version,
+            confirmed_score=score.confirmed_value,
+            accepted_at=score.accepted_at,
+            settled_at=score.settled_at,
+            mutable_until=event.deadline if event else None,
+        )

@@ -1,0 +1,71 @@
+"""What serves the requests of one process, made when it starts and handed to the endpoints."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from score_maker.database import create_engine
+from score_maker.event_cache import EventCache
+from score_maker.event_catalog import EventCatalog
+from score_maker.event_feed import EventFeed
+from score_maker.group_commit import GroupCommit
+from score_maker.line_provider import open_channel
+from score_maker.raters import RaterTokens
+from score_maker.settings import Settings
+
+# Requests are served from the first moment with what is known then; this only spares them the very first moment.
+SNAPSHOT_WAIT_SECONDS = 2
+REDIS_TIMEOUT_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    engine: AsyncEngine
+    redis: Redis
+    catalog: EventCatalog
+    feed: EventFeed
+    group_commit: GroupCommit
+    tokens: RaterTokens
+
+
+@asynccontextmanager
+async def open_state(settings: Settings) -> AsyncIterator[AppState]:
+    """The state of a serving process; at its end what waits is committed and every connection closed."""
+    async with AsyncExitStack() as stack:
+        engine = create_engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+        stack.push_async_callback(engine.dispose)
+        redis: Redis = Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_timeout=REDIS_TIMEOUT_SECONDS,
+            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+        )
+        stack.push_async_callback(redis.aclose)
+        channel = await stack.enter_async_context(open_channel(settings.line_provider_address))
+        catalog = EventCatalog()
+        feed = EventFeed(channel, EventCache(redis), catalog)
+        await feed.load_from_cache()
+        feeding = asyncio.create_task(feed.run(), name="event-feed")
+        stack.push_async_callback(_cancel, feeding)
+        await feed.wait_for_snapshot(SNAPSHOT_WAIT_SECONDS)
+        group_commit = await stack.enter_async_context(GroupCommit(engine, max_waiting=settings.max_waiting))
+        tokens = RaterTokens(settings.secret_key.get_secret_value())
+        yield AppState(engine, redis, catalog, feed, group_commit, tokens)
+
+
+async def _cancel(task: "asyncio.Task[object]") -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def _state(request: Request) -> AppState:
+    state: AppState = request.state.app
+    return state
+
+
+State = Annotated[AppState, Depends(_state)]

@@ -1,0 +1,38 @@
+"""What score_maker needs to be told. Each setting is an environment variable SCORE_MAKER_..., or a line of .env."""
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from score_maker.configuration import Address, PostgresUrl, RedisUrl
+
+EXAMPLE = "score_maker/.env_example"
+
+
+class MigrationSettings(BaseSettings):
+    """What `score-maker migrate` needs."""
+
+    model_config = SettingsConfigDict(env_prefix="SCORE_MAKER_", env_file=".env", env_ignore_empty=True, extra="ignore")
+
+    database_url: PostgresUrl
+    worker_role: str | None = Field(default=None, max_length=63)
+    """The database role of arq_worker, which `migrate` gives the few rights that it needs."""
+    log_format: Literal["console", "json"] = "console"
+
+
+class Settings(MigrationSettings):
+    """What `score-maker serve` needs."""
+
+    redis_url: RedisUrl
+    line_provider_address: Address
+    secret_key: SecretStr = Field(min_length=32)
+    """Signs the tokens that tell raters apart."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8002, ge=1, le=65535)
+    database_pool_size: int = Field(default=10, ge=2, le=100)
+    max_waiting: int = Field(default=10_000, ge=1)
+    """Ratings that may wait for a transaction; more are turned away with 503."""
+    shutdown_grace: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))
+    """How long requests under way may take to finish once the service is told to stop."""
