@@ -1,14 +1,22 @@
-"""score_maker's real database, empty at the start of each test."""
+"""score_maker over real HTTP, on its real stores, empty at the start of each test."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from httpx import AsyncClient
+from redis.asyncio import Redis
+from scripted_line_provider import ScriptedLineProvider, event
+from serving import serving
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.postgres import Postgres
+from devstack.valkey import Valkey
+from score_maker.configuration import load
 from score_maker.database import create_engine
 from score_maker.migrate import migrate
+from score_maker.settings import EXAMPLE, Settings
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +33,45 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
         await connection.execute(text("TRUNCATE scores, scores_outbox"))
     yield engine
     await engine.dispose()
+
+
+@pytest.fixture
+async def line_provider() -> AsyncIterator[ScriptedLineProvider]:
+    service = ScriptedLineProvider()  # type: ignore[abstract]  # score_maker calls nothing else
+    await service.start()
+    yield service
+    await service.stop()
+
+
+@pytest.fixture
+async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey.url) as client:
+        await client.flushall()
+        yield client
+
+
+@pytest.fixture
+def settings(
+    monkeypatch: pytest.MonkeyPatch,
+    database_url: str,
+    valkey: Valkey,
+    redis: Redis,
+    engine: AsyncEngine,
+    line_provider: ScriptedLineProvider,
+) -> Settings:
+    """Empty stores, and the scripted line_provider."""
+    monkeypatch.setenv("SCORE_MAKER_DATABASE_URL", database_url)
+    monkeypatch.setenv("SCORE_MAKER_REDIS_URL", valkey.url)
+    monkeypatch.setenv("SCORE_MAKER_LINE_PROVIDER_ADDRESS", line_provider.address)
+    monkeypatch.setenv("SCORE_MAKER_SECRET_KEY", "a-secret-for-tests-that-is-long-enough")
+    return load(Settings, example=EXAMPLE)
+
+
+@pytest.fixture
+async def api(settings: Settings, line_provider: ScriptedLineProvider) -> AsyncIterator[AsyncClient]:
+    """A client without cookies of score_maker over HTTP; events 1 to 3 are open, 4 is closed, 5 is cancelled."""
+    now = datetime.now(UTC)
+    line_provider.put(*(event(event_id, deadline=now + timedelta(hours=event_id)) for event_id in (1, 2, 3)))
+    line_provider.put(event(4, deadline=now - timedelta(hours=1)), event(5, cancelled_at=now))
+    async with serving(settings) as client:
+        yield client

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, Field
+from pydantic.json_schema import models_json_schema
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
@@ -18,6 +19,7 @@ from score_maker.group_commit import Unavailable
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+_SCHEMA_REF = "#/components/schemas/{model}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +159,9 @@ def responses(*problem_types: ProblemType) -> dict[int | str, dict[str, Any]]:
     descriptions: dict[int | str, list[str]] = {}
     for problem_type in problem_types:
         descriptions.setdefault(int(problem_type.status), []).append(problem_type.title)
-    schema = {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}
+    content = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMA_REF.format(model=ProblemDocument.__name__)}}}
     return {
-        status: {"model": ProblemDocument, "description": ". ".join(titles) + ".", "content": {MEDIA_TYPE: schema}}
-        for status, titles in descriptions.items()
+        status: {"description": ". ".join(titles) + ".", "content": content} for status, titles in descriptions.items()
     }
 
 
@@ -257,3 +258,17 @@ def install(app: FastAPI) -> None:
     for error in (SQLAlchemyError, OSError, TimeoutError):
         app.exception_handler(error)(_on_database_error)
     app.exception_handler(Exception)(_on_failure)
+    _document(app)
+
+
+def _document(app: FastAPI) -> None:
+    """Adds the schema of problems to OpenAPI. Given as a model, FastAPI would have them come as plain JSON too."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        _, schemas = models_json_schema([(ProblemDocument, "serialization")], ref_template=_SCHEMA_REF)
+        document["components"]["schemas"] |= schemas["$defs"]
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
