@@ -18,12 +18,14 @@ def event(event_id: int, **fields: Any) -> events_pb2.Event:
         "deadline": now + timedelta(hours=1),
         "created_at": now - timedelta(days=1),
     } | {name: fields.pop(name) for name in list(fields) if isinstance(fields[name], datetime)}
-    status = events_pb2.EVENT_STATUS_PROCESSING
-    totals = events_pb2.ScoreTotals(histogram=[0] * 5)
-    message = events_pb2.Event(
-        **{"event_id": event_id, "title": f"Event {event_id}", "status": status, "totals": totals, "revision": 1}
-        | fields
-    )
+    named: dict[str, Any] = {
+        "title": f"Event {event_id}",
+        "status": events_pb2.EVENT_STATUS_PROCESSING,
+        "totals": events_pb2.ScoreTotals(histogram=[0] * 5),
+        "revision": 1,
+    }
+    named |= fields
+    message = events_pb2.Event(event_id=event_id, **named)
     for name, moment in times.items():
         getattr(message, name).FromDatetime(moment)
     return message

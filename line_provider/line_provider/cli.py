@@ -1,0 +1,277 @@
+"""The command line `line-provider`."""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Never, TypeVar
+from zoneinfo import ZoneInfo
+
+import typer
+import uvloop
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from line_provider import events, importer, logs
+from line_provider.database import create_engine, is_not_migrated, is_unreachable
+from line_provider.domain import (
+    Event,
+    EventDraft,
+    EventNotFound,
+    ExternalIdTaken,
+    Invalid,
+    Order,
+    Phase,
+    Status,
+    check_event_id,
+    check_text,
+    phase_of,
+)
+from line_provider.events import EventFilter
+from line_provider.importer import Format, Parsed, Rules, UnreadableFile
+from line_provider.migrate import migrate as migrate_database
+from line_provider.settings import DatabaseSettings, Settings, load
+
+T = TypeVar("T")
+Shift = Callable[[list[EventDraft]], list[EventDraft]]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Owns events and what their ratings add up to.")
+events_app = typer.Typer(no_args_is_help=True, help="Add, list, cancel and import events, directly in the database.")
+app.add_typer(events_app, name="events")
+
+
+@app.command()
+def serve() -> None:
+    """Answer gRPC until told to stop."""
+    settings = load(Settings)
+    logs.configure(settings.log_format)
+    # Otherwise gRPC's core adds lines of its own to ours when a port is taken. It reads this as it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from line_provider.grpc_server import server  # noqa: PLC0415
+
+    try:
+        uvloop.run(server.serve(settings))
+    except server.AddressTaken:
+        _fail(
+            f"LINE_PROVIDER_LISTEN: {settings.listen} cannot be listened on: "
+            "another process has it, or it is no address of this machine.",
+            code=2,
+        )
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the schema of this version."""
+    settings = load(DatabaseSettings)
+    logs.configure(settings.log_format)
+    _run(migrate_database(settings.database_url.get_secret_value()))
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("must look like 2026-06-11T19:00 or 2026-06-11T19:00Z") from None
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        return importer.parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _zone(name: str) -> tzinfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        raise typer.BadParameter(f"{name!r} is no time zone like Europe/London") from None
+
+
+def _shift(text: str) -> Shift:
+    if text == "now":
+        return partial(importer.shift_to_now, now=datetime.now(UTC))
+    try:
+        return partial(importer.shift_to, first_day=date.fromisoformat(text))
+    except ValueError:
+        raise typer.BadParameter("must be 'now' or a date like 2026-06-11") from None
+
+
+RateUntil = Annotated[
+    timedelta,
+    typer.Option(parser=_duration, metavar="DURATION", help="Time to rate after the start: 48h, 90m, 2d, 1d12h."),
+]
+Zone = Annotated[tzinfo, typer.Option(parser=_zone, metavar="ZONE", help="Where times without an offset are local.")]
+
+
+@events_app.command()
+def add(
+    title: str,
+    starts_at: Annotated[datetime, typer.Option(parser=_time, metavar="TIME", help="2026-06-11T19:00Z, for example.")],
+    deadline: Annotated[
+        datetime | None,
+        typer.Option(parser=_time, metavar="TIME", help="The last moment to rate; instead of --rate-until."),
+    ] = None,
+    rate_until: RateUntil = "48h",  # type: ignore[assignment]  # the parser makes it a duration
+    timezone: Zone = "UTC",  # type: ignore[assignment]
+    description: str = "",
+    external_id: Annotated[str, typer.Option(help="The id under which you know it.")] = "",
+) -> None:
+    """Add one event and print its id."""
+
+    async def create(connection: AsyncConnection) -> Event:
+        start = importer.to_utc("starts_at", starts_at, timezone)
+        end = importer.to_utc("deadline", deadline, timezone) if deadline else start + rate_until
+        return await events.create(connection, EventDraft(title, description, start, end, external_id or None))
+
+    print(_in_database(create).event_id)
+
+
+@events_app.command("list")
+def list_events(
+    status: Status | None = None,
+    phase: Phase | None = None,
+    query: Annotated[str, typer.Option(help="Only where title or description contains this.")] = "",
+    order: Order = Order.DEADLINE,
+    limit: Annotated[int, typer.Option(min=1)] = 1000,
+) -> None:
+    """Print the events as a table."""
+
+    async def read(connection: AsyncConnection) -> list[Event]:
+        which = EventFilter(status, phase, check_text("query", query, at_most=200))
+        return await events.list_page(connection, which, order, limit=limit + 1)
+
+    found = _in_database(read)
+    for line in _table(found[:limit], datetime.now(UTC)):
+        print(line)
+    if len(found) > limit:
+        print(f"There are more than these {limit}.", file=sys.stderr)
+
+
+@events_app.command()
+def cancel(event_id: int) -> None:
+    """Cancel an event for good; ratings applied before still stand."""
+
+    async def cancel_event(connection: AsyncConnection) -> Event:
+        return await events.cancel(connection, check_event_id(event_id))
+
+    event = _in_database(cancel_event)
+    print(f"Event {event.event_id} ({event.title}) is cancelled.")
+
+
+@events_app.command("import")
+def import_events(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    file_format: Annotated[
+        Format | None, typer.Option("--format", help="What the file is; found out where it is not said.")
+    ] = None,
+    rate_until: RateUntil = "48h",  # type: ignore[assignment]
+    timezone: Zone = "UTC",  # type: ignore[assignment]
+    shift: Annotated[
+        Shift | None,
+        typer.Option(
+            parser=_shift,
+            metavar="DATE|now",
+            help="Move all events alike: the first to that day, or so that two thirds have started by now.",
+        ),
+    ] = None,
+    source_name: Annotated[
+        str | None, typer.Option(help="Keeps the ids of these events apart from other files' (default: its own name).")
+    ] = None,
+    if_empty: Annotated[bool, typer.Option("--if-empty", help="Do nothing where there are events already.")] = False,
+) -> None:
+    """Import matches (openfootball's JSON), CSV or JSON lines. What is there already stays as it is.
+
+    CSV and JSON lines name title and starts_at, and may name description, deadline and external_id.
+    """
+
+    try:
+        parsed = _parse(file, file_format, Rules(rate_until, timezone, source_name))
+        drafts = shift(parsed.drafts) if shift else parsed.drafts
+    except UnreadableFile as error:
+        _fail(f"{file.name}: {error}", code=1)
+
+    async def add_missing(connection: AsyncConnection) -> int | None:
+        if if_empty and await events.any_exist(connection):
+            return None
+        return len(await events.create_missing(connection, drafts))
+
+    added = _in_database(add_missing)
+    if added is None:
+        print("There are events already: nothing imported.")
+        return
+    for bad in parsed.bad_rows:
+        print(f"{file.name}: {bad.place}: {bad.reason}", file=sys.stderr)
+    print(f"{added} added, {len(drafts) - added} already there, {len(parsed.bad_rows)} bad rows")
+    if parsed.bad_rows:
+        raise typer.Exit(1)
+
+
+def _parse(file: Path, file_format: Format | None, rules: Rules) -> Parsed:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnreadableFile("not UTF-8 text") from None
+    return importer.parse(text, file_format or importer.guess_format(text), rules)
+
+
+def _table(listed: list[Event], now: datetime) -> list[str]:
+    rows = [("ID", "STARTS (UTC)", "RATE UNTIL (UTC)", "PHASE", "STATUS", "RATINGS", "AVERAGE", "TITLE")]
+    for event in listed:
+        average = f"{event.totals.sum / event.totals.count:.2f}" if event.totals.count else "-"
+        rows.append(
+            (
+                str(event.event_id),
+                f"{event.starts_at:%Y-%m-%d %H:%M}",
+                f"{event.deadline:%Y-%m-%d %H:%M}",
+                phase_of(event, now),
+                event.status,
+                str(event.totals.count),
+                average,
+                event.title,
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    # The title comes last and needs no width.
+    return ["  ".join((*map(str.ljust, row, widths), row[-1])) for row in rows]
+
+
+def _in_database(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """Does the work in one transaction. What goes wrong is said in a sentence."""
+    settings = load(DatabaseSettings)
+    logs.configure(settings.log_format)
+
+    async def in_transaction() -> T:
+        engine = create_engine(settings.database_url.get_secret_value(), pool_size=1)
+        try:
+            async with engine.begin() as connection:
+                return await work(connection)
+        finally:
+            await engine.dispose()
+
+    return _run(in_transaction())
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return uvloop.run(work)
+    except (EventNotFound, ExternalIdTaken, Invalid) as error:
+        _fail(str(error), code=1)
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        if is_unreachable(error):
+            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            _fail(f"LINE_PROVIDER_DATABASE_URL: the database cannot be reached: {reason}", code=1)
+        if is_not_migrated(error):
+            _fail("The database is not at the schema of this version: run `line-provider migrate` first.", code=1)
+        raise
+
+
+def _fail(sentence: str, *, code: int) -> Never:
+    print(sentence, file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    app()

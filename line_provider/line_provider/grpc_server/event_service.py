@@ -1,0 +1,74 @@
+"""EventService: what the contract says of events, told by events.py and watch.py."""
+# ruff: noqa: N802 - the methods bear the contract's names
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from line_provider import events
+from line_provider.domain import check_event_id
+from line_provider.events import position_of
+from line_provider.grpc_server.page_tokens import page_token, position_after
+from line_provider.grpc_server.translate import draft_of, edit_of, event_message, filter_of, order_of, page_size_of
+from line_provider.watch import EventFeed
+from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class EventService(events_pb2_grpc.EventServiceServicer):
+    def __init__(self, engine: AsyncEngine, feed: EventFeed) -> None:
+        self._engine = engine
+        self._feed = feed
+
+    async def GetEvents(self, request: events_pb2.GetEventsRequest, _context: Context) -> events_pb2.GetEventsResponse:
+        which, order, size = filter_of(request), order_of(request), page_size_of(request)
+        after = position_after(request.page_token, which, order)
+        async with self._engine.connect() as connection:
+            found = await events.list_page(connection, which, order, limit=size + 1, after=after)
+        page = found[:size]
+        return events_pb2.GetEventsResponse(
+            events=[event_message(event) for event in page],
+            next_page_token=page_token(which, order, position_of(page[-1], order)) if len(found) > size else "",
+        )
+
+    async def GetEvent(self, request: events_pb2.GetEventRequest, _context: Context) -> events_pb2.GetEventResponse:
+        event_id = check_event_id(request.event_id)
+        async with self._engine.connect() as connection:
+            event = await events.get(connection, event_id)
+        return events_pb2.GetEventResponse(event=event_message(event))
+
+    async def CreateEvent(
+        self, request: events_pb2.CreateEventRequest, _context: Context
+    ) -> events_pb2.CreateEventResponse:
+        draft = draft_of(request)
+        async with self._engine.begin() as connection:
+            event = await events.create(connection, draft)
+        return events_pb2.CreateEventResponse(event=event_message(event))
+
+    async def UpdateEvent(
+        self, request: events_pb2.UpdateEventRequest, _context: Context
+    ) -> events_pb2.UpdateEventResponse:
+        event_id, edit = check_event_id(request.event_id), edit_of(request)
+        async with self._engine.begin() as connection:
+            event = await events.update(connection, event_id, edit)
+        return events_pb2.UpdateEventResponse(event=event_message(event))
+
+    async def CancelEvent(
+        self, request: events_pb2.CancelEventRequest, _context: Context
+    ) -> events_pb2.CancelEventResponse:
+        event_id = check_event_id(request.event_id)
+        async with self._engine.begin() as connection:
+            event = await events.cancel(connection, event_id)
+        return events_pb2.CancelEventResponse(event=event_message(event))
+
+    async def WatchEvents(
+        self, _request: events_pb2.WatchEventsRequest, _context: Context
+    ) -> AsyncIterator[events_pb2.WatchEventsResponse]:
+        async for event in self._feed.watch():
+            if event is None:
+                yield events_pb2.WatchEventsResponse(snapshot_complete=events_pb2.SnapshotComplete())
+            else:
+                yield events_pb2.WatchEventsResponse(event=event_message(event))

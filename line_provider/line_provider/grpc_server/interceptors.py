@@ -1,0 +1,130 @@
+"""What every call passes: who may call, and how a failure is told."""
+
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Never, TypeAlias
+
+import grpc
+import structlog
+
+from line_provider.database import is_unreachable
+from line_provider.domain import EventCancelled, EventNotFound, ExternalIdTaken, Invalid, ScoreRefused
+from line_provider.watch import WatchInterrupted
+from scoreline.line_provider.v1 import events_pb2, scores_pb2
+
+log = structlog.get_logger(__name__)
+
+EVENT_SERVICE = events_pb2.DESCRIPTOR.services_by_name["EventService"].full_name
+SCORE_SERVICE = scores_pb2.DESCRIPTOR.services_by_name["ScoreService"].full_name
+
+Context = grpc.aio.ServicerContext[Any, Any]
+# Generic in its stubs only.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]]
+
+_READS = {f"/{EVENT_SERVICE}/{name}" for name in ("GetEvents", "GetEvent", "WatchEvents")}
+
+_CODES: dict[type[Exception], grpc.StatusCode] = {
+    Invalid: grpc.StatusCode.INVALID_ARGUMENT,
+    EventNotFound: grpc.StatusCode.NOT_FOUND,
+    ExternalIdTaken: grpc.StatusCode.ALREADY_EXISTS,
+    EventCancelled: grpc.StatusCode.FAILED_PRECONDITION,
+    ScoreRefused: grpc.StatusCode.FAILED_PRECONDITION,
+}
+
+
+class Authentication(grpc.aio.ServerInterceptor):
+    """Lets only the worker into ScoreService and only the admin at EventService's methods, except those that read."""
+
+    def __init__(self, *, admin_token: str, worker_token: str) -> None:
+        self._admin_token = admin_token
+        self._worker_token = worker_token
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> "Handler | None":
+        expected = self._expected_token(handler_call_details.method)
+        if expected is None or _bears(expected, handler_call_details):
+            return await continuation(handler_call_details)
+        return grpc.unary_unary_rpc_method_handler(_refuse)
+
+    def _expected_token(self, method: str) -> str | None:
+        if method.startswith(f"/{SCORE_SERVICE}/"):
+            return self._worker_token
+        if method.startswith(f"/{EVENT_SERVICE}/") and method not in _READS:
+            return self._admin_token
+        return None
+
+
+def _bears(token: str, details: grpc.HandlerCallDetails) -> bool:
+    given = [value for key, value in details.invocation_metadata or () if key == "authorization"]
+    expected = f"Bearer {token}".encode()
+    return len(given) == 1 and hmac.compare_digest(str(given[0]).encode(), expected)
+
+
+async def _refuse(_request: object, context: Context) -> Never:
+    await context.abort(
+        grpc.StatusCode.UNAUTHENTICATED, "this method needs the metadata `authorization: Bearer TOKEN`, its own token"
+    )
+
+
+class Failures(grpc.aio.ServerInterceptor):
+    """Tells a failure of our own services by the contract's code and a sentence, never by a traceback."""
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> "Handler | None":
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith((f"/{EVENT_SERVICE}/", f"/{SCORE_SERVICE}/")):
+            return handler
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                _telling_stream(handler.unary_stream, method),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            _telling(handler.unary_unary, method),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+
+def _telling(behaviour: Any, method: str) -> Callable[[Any, Context], Awaitable[Any]]:
+    async def behave(request: Any, context: Context) -> Any:
+        try:
+            return await behaviour(request, context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 - told and logged by _status
+            status = _status(error, method)
+        return await context.abort(*status)
+
+    return behave
+
+
+def _telling_stream(behaviour: Any, method: str) -> Callable[[Any, Context], AsyncIterator[Any]]:
+    async def behave(request: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            async for response in behaviour(request, context):
+                yield response
+        except Exception as error:  # noqa: BLE001 - told and logged by _status
+            status = _status(error, method)
+        else:
+            return
+        await context.abort(*status)
+
+    return behave
+
+
+def _status(error: Exception, method: str) -> tuple[grpc.StatusCode, str]:
+    if code := _CODES.get(type(error)):
+        return code, str(error)
+    if isinstance(error, WatchInterrupted):
+        return grpc.StatusCode.UNAVAILABLE, "changes may have been missed: watch again for a new snapshot"
+    if is_unreachable(error):
+        log.warning("database_unreachable", method=method, error=str(error))
+        return grpc.StatusCode.UNAVAILABLE, "the database cannot be reached now; the call may be repeated"
+    log.error("call_failed", method=method, exc_info=error)
+    return grpc.StatusCode.INTERNAL, "line_provider failed on this call; its log says why"

@@ -1,0 +1,88 @@
+"""ScoreService: ratings on their way into the totals, by scores.py."""
+# ruff: noqa: N802 - the methods bear the contract's names
+
+from decimal import Decimal
+from typing import Any
+
+import grpc
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from line_provider import events, scores
+from line_provider.domain import (
+    EventNotFound,
+    Invalid,
+    Reason,
+    Ruling,
+    ScoreChange,
+    ScoreRefused,
+    Verdict,
+    check_event_id,
+)
+from line_provider.grpc_server.translate import VERDICTS, change_of, event_message, ruling_message, totals_message
+from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+LARGEST_BATCH = 10_000
+
+_INVALID = Ruling(Verdict.REJECTED, Reason.INVALID)
+
+
+class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
+    def __init__(self, engine: AsyncEngine, *, high_score_from: Decimal) -> None:
+        self._engine = engine
+        self._high_score_from = high_score_from
+
+    async def ApplyScores(
+        self, request: scores_pb2.ApplyScoresRequest, _context: Context
+    ) -> scores_pb2.ApplyScoresResponse:
+        _check_size("changes", len(request.changes))
+        readable = [_readable(message) for message in request.changes]
+        changes = [change for change in readable if change is not None]
+        rulings = iter(await self._apply(changes) if changes else [])
+        return scores_pb2.ApplyScoresResponse(
+            verdicts=[ruling_message(next(rulings) if change else _INVALID) for change in readable]
+        )
+
+    async def UpdateEventStatusByScore(
+        self, request: scores_pb2.UpdateEventStatusByScoreRequest, _context: Context
+    ) -> scores_pb2.UpdateEventStatusByScoreResponse:
+        if not request.HasField("change"):
+            raise Invalid("change", "must be set")
+        change = change_of(request.change)
+        async with self._engine.begin() as connection:
+            (ruling,) = await scores.apply(connection, [change], high_score_from=self._high_score_from)
+            if ruling.reason is Reason.EVENT_NOT_FOUND:
+                raise EventNotFound(change.event_id)
+            if ruling.reason is not None:
+                raise ScoreRefused(change.event_id, ruling.reason)
+            event = await events.get(connection, change.event_id)
+        return scores_pb2.UpdateEventStatusByScoreResponse(verdict=VERDICTS[ruling.verdict], event=event_message(event))
+
+    async def GetTotals(self, request: scores_pb2.GetTotalsRequest, _context: Context) -> scores_pb2.GetTotalsResponse:
+        _check_size("event_ids", len(request.event_ids))
+        event_ids = [check_event_id(event_id, "event_ids") for event_id in request.event_ids]
+        async with self._engine.connect() as connection:
+            totals = await scores.totals(connection, event_ids)
+        return scores_pb2.GetTotalsResponse(
+            events=[
+                scores_pb2.EventTotals(event_id=event_id, totals=totals_message(of_event))
+                for event_id, of_event in totals.items()
+            ]
+        )
+
+    async def _apply(self, changes: list[ScoreChange]) -> list[Ruling]:
+        async with self._engine.begin() as connection:
+            return await scores.apply(connection, changes, high_score_from=self._high_score_from)
+
+
+def _readable(message: scores_pb2.ScoreChange) -> ScoreChange | None:
+    try:
+        return change_of(message)
+    except Invalid:
+        return None
+
+
+def _check_size(field: str, size: int) -> None:
+    if size > LARGEST_BATCH:
+        raise Invalid(field, f"must be at most {LARGEST_BATCH:,}, not {size:,}")

@@ -1,0 +1,139 @@
+"""The process: the gRPC server, and beside it what follows the database."""
+
+import asyncio
+import signal
+from decimal import Decimal
+from typing import Never
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from line_provider import scores
+from line_provider.database import create_engine
+from line_provider.grpc_server.event_service import EventService
+from line_provider.grpc_server.interceptors import EVENT_SERVICE, SCORE_SERVICE, Authentication, Failures
+from line_provider.grpc_server.score_service import ScoreService
+from line_provider.settings import Settings
+from line_provider.watch import EventFeed
+from scoreline.line_provider.v1 import events_pb2_grpc, scores_pb2_grpc
+
+log = structlog.get_logger(__name__)
+
+HEALTH_CHECK_SECONDS = 1
+HEALTH_CHECK_TIMEOUT_SECONDS = 5
+
+_OPTIONS = (
+    # A port that another process has is taken, not shared.
+    ("grpc.so_reuseport", 0),
+    # Clients may ask every few seconds whether the connection still works, calls or not.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    # A watcher that vanished without a word is noticed within a minute.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+
+class AddressTaken(Exception):
+    """The address to listen on is in use, or is not this machine's."""
+
+
+class LineProviderServer:
+    """The server on one database. `run` serves until it is told to stop."""
+
+    def __init__(self, engine: AsyncEngine, *, admin_token: str, worker_token: str, high_score_from: Decimal) -> None:
+        self._engine = engine
+        self._high_score_from = high_score_from
+        self._feed = EventFeed(engine)
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=[Authentication(admin_token=admin_token, worker_token=worker_token), Failures()],
+            options=_OPTIONS,
+        )
+        events_pb2_grpc.add_EventServiceServicer_to_server(EventService(engine, self._feed), self._server)
+        scores_pb2_grpc.add_ScoreServiceServicer_to_server(
+            ScoreService(engine, high_score_from=high_score_from), self._server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (EVENT_SERVICE, SCORE_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+
+    def listen(self, address: str) -> int:
+        """Takes the address and answers with its port. Raises AddressTaken."""
+        try:
+            return self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise AddressTaken(address) from None
+
+    async def run(self, stop: asyncio.Event, *, grace: float) -> None:
+        """Serves until `stop`. Then watchers are sent away at once, and other calls have `grace` seconds."""
+        await self._set_health(serving=False)
+        await self._server.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._feed.run(), name="event-feed"),
+                    group.create_task(self._follow_database(), name="health"),
+                ]
+                await stop.wait()
+                await self._health.enter_graceful_shutdown()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await self._server.stop(grace)
+
+    async def _follow_database(self) -> Never:
+        """Reports SERVING while the database answers. When it first does, statuses are brought to the threshold."""
+        statuses_are_current = False
+        serving = None
+        while True:
+            try:
+                async with asyncio.timeout(HEALTH_CHECK_TIMEOUT_SECONDS), self._engine.begin() as connection:
+                    if not statuses_are_current:
+                        await scores.rule_again(connection, high_score_from=self._high_score_from)
+                    await connection.execute(text("SELECT FROM events LIMIT 1"))
+                statuses_are_current = True
+                answered, trouble = True, ""
+            except (SQLAlchemyError, OSError, TimeoutError) as error:
+                answered, trouble = False, str(error) or type(error).__name__
+            if answered is not serving:
+                serving = answered
+                await self._set_health(serving=serving)
+                if serving:
+                    log.info("database_answers")
+                else:
+                    log.warning("database_does_not_answer", error=trouble)
+            await asyncio.sleep(HEALTH_CHECK_SECONDS)
+
+    async def _set_health(self, *, serving: bool) -> None:
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in (health.OVERALL_HEALTH, EVENT_SERVICE, SCORE_SERVICE):
+            await self._health.set(service, status)
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. Raises AddressTaken."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    engine = create_engine(settings.database_url.get_secret_value())
+    try:
+        server = LineProviderServer(
+            engine,
+            admin_token=settings.admin_token.get_secret_value(),
+            worker_token=settings.worker_token.get_secret_value(),
+            high_score_from=settings.high_score_from,
+        )
+        port = server.listen(settings.listen)
+        log.info("server_started", listen=settings.listen, port=port)
+        await server.run(stop, grace=settings.shutdown_grace)
+    finally:
+        await engine.dispose()
+    log.info("server_stopped")

@@ -1,0 +1,49 @@
+"""line_provider's real database, empty at the start of each test, and servers on it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from running_server import RunningServer, serving
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from devstack.postgres import Postgres
+from line_provider import events
+from line_provider.database import create_engine
+from line_provider.domain import Event, EventDraft
+from line_provider.migrate import migrate
+
+
+@pytest.fixture(scope="session")
+async def database_url(postgres: Postgres) -> str:
+    url = await postgres.create_database("tested_events", owner="tested_events", password="secret")
+    await migrate(url)
+    return url
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_engine(database_url)
+    async with engine.begin() as connection:
+        await connection.execute(text("TRUNCATE events, applied_scores RESTART IDENTITY"))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def add_event(engine: AsyncEngine) -> Callable[..., Awaitable[Event]]:
+    """Creates an event that is open, or whose deadline is so far away as is said."""
+
+    async def add_event(title: str = "Spain – Argentina", *, deadline_in: timedelta = timedelta(hours=48)) -> Event:
+        deadline = datetime.now(UTC) + deadline_in
+        async with engine.begin() as connection:
+            return await events.create(connection, EventDraft(title, "", deadline - timedelta(hours=48), deadline))
+
+    return add_event
+
+
+@pytest.fixture
+async def server(engine: AsyncEngine, database_url: str) -> AsyncIterator[RunningServer]:
+    async with serving(database_url) as server:
+        yield server

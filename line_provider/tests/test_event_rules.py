@@ -1,0 +1,110 @@
+"""What can be known of an event without asking the database."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from line_provider.domain import (
+    Event,
+    EventDraft,
+    EventEdit,
+    Invalid,
+    Phase,
+    ScoreChange,
+    Status,
+    Totals,
+    check_change,
+    check_draft,
+    draft_after,
+    phase_of,
+)
+
+START = datetime(2026, 6, 11, 19, tzinfo=UTC)
+DEADLINE = START + timedelta(hours=48)
+MOMENT = timedelta(microseconds=1)
+
+DRAFT = EventDraft("Mexico – South Africa", "Group A", START, DEADLINE, "wc/1")
+EVENT = Event(
+    event_id=1,
+    external_id="wc/1",
+    title="Mexico – South Africa",
+    description="Group A",
+    starts_at=START,
+    deadline=DEADLINE,
+    status=Status.PROCESSING,
+    cancelled_at=None,
+    finalized_at=None,
+    totals=Totals(0, 0, (0, 0, 0, 0, 0)),
+    revision=1,
+    created_at=START,
+    updated_at=START,
+)
+CHANGE = ScoreChange(1, uuid4(), 5, 1, START)
+
+
+def test_an_event_is_open_up_to_its_deadline_even_before_it_starts() -> None:
+    assert phase_of(EVENT, START - timedelta(days=1)) is Phase.OPEN
+    assert phase_of(EVENT, DEADLINE) is Phase.OPEN
+    assert phase_of(EVENT, DEADLINE + MOMENT) is Phase.CLOSED
+
+
+def test_a_cancelled_event_is_neither_open_nor_closed() -> None:
+    cancelled = replace(EVENT, cancelled_at=START)
+    assert {phase_of(cancelled, START), phase_of(cancelled, DEADLINE + MOMENT)} == {Phase.CANCELLED}
+
+
+def test_a_draft_at_the_limits_is_fine() -> None:
+    check_draft(EventDraft("ø" * 200, "d" * 10_000, START, START, "x" * 200))
+
+
+@pytest.mark.parametrize(
+    ("draft", "message"),
+    [
+        (replace(DRAFT, title=""), "title: must be 1 to 200 characters"),
+        (replace(DRAFT, title=" \t"), "title: must be 1 to 200 characters"),
+        (replace(DRAFT, title="x" * 201), "title: must be at most 200 characters, not 201"),
+        (replace(DRAFT, title="a\0b"), "title: must not contain NUL characters"),
+        (replace(DRAFT, title="a\ud800b"), "title: must not contain NUL characters or unpaired surrogates"),
+        (replace(DRAFT, description="x" * 10_001), "description: must be at most 10,000 characters, not 10,001"),
+        (replace(DRAFT, external_id="x" * 201), "external_id: must be at most 200 characters, not 201"),
+        (replace(DRAFT, deadline=START - MOMENT), "deadline: must not be before starts_at"),
+    ],
+)
+def test_a_draft_that_cannot_be_an_event_names_its_field_and_what_that_must_be(draft: EventDraft, message: str) -> None:
+    with pytest.raises(Invalid, match=f"^{re.escape(message)}"):
+        check_draft(draft)
+
+
+def test_an_edit_changes_what_it_names_and_nothing_else() -> None:
+    assert draft_after(EVENT, EventEdit()) == DRAFT
+    assert draft_after(EVENT, EventEdit(title="Final")) == replace(DRAFT, title="Final")
+    assert draft_after(EVENT, EventEdit(description="")) == replace(DRAFT, description="")
+
+
+def test_an_edit_is_held_against_what_it_leaves_as_it_is() -> None:
+    with pytest.raises(Invalid, match=r"^deadline: must not be before starts_at"):
+        draft_after(EVENT, EventEdit(starts_at=DEADLINE + MOMENT))
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (replace(CHANGE, event_id=0), "event_id"),
+        (replace(CHANGE, event_id=2**63), "event_id"),
+        (replace(CHANGE, value=0), "value"),
+        (replace(CHANGE, value=6), "value"),
+        (replace(CHANGE, version=0), "version"),
+        (replace(CHANGE, version=2**31), "version"),
+    ],
+)
+def test_a_change_that_breaks_the_contract_names_its_field(change: ScoreChange, field: str) -> None:
+    with pytest.raises(Invalid, match=f"^{field}: must be"):
+        check_change(change)
+
+
+def test_a_withdrawal_is_a_change_like_any_other() -> None:
+    withdrawal = replace(CHANGE, value=None, version=2)
+    assert check_change(withdrawal) is withdrawal

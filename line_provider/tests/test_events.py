@@ -1,0 +1,163 @@
+"""What organisers do with events, and how they are listed, on the real database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from line_provider import events
+from line_provider.domain import (
+    Event,
+    EventCancelled,
+    EventDraft,
+    EventEdit,
+    EventNotFound,
+    ExternalIdTaken,
+    Invalid,
+    Order,
+    Phase,
+    Status,
+    phase_of,
+)
+from line_provider.events import EventFilter, position_of
+
+AddEvent = Callable[..., Awaitable[Event]]
+
+START = datetime(2026, 6, 11, 19, tzinfo=UTC)
+DRAFT = EventDraft("Mexico – South Africa", "Group A", START, START + timedelta(hours=48), "wc/1")
+EVERYTHING = EventFilter()
+
+
+async def create(engine: AsyncEngine, draft: EventDraft) -> Event:
+    async with engine.begin() as connection:
+        return await events.create(connection, draft)
+
+
+async def update(engine: AsyncEngine, event_id: int, edit: EventEdit) -> Event:
+    async with engine.begin() as connection:
+        return await events.update(connection, event_id, edit)
+
+
+async def cancel(engine: AsyncEngine, event_id: int) -> Event:
+    async with engine.begin() as connection:
+        return await events.cancel(connection, event_id)
+
+
+async def titles(engine: AsyncEngine, which: EventFilter = EVERYTHING, order: Order = Order.DEADLINE) -> list[str]:
+    async with engine.connect() as connection:
+        return [event.title for event in await events.list_page(connection, which, order, limit=100)]
+
+
+async def test_a_new_event_stands_as_it_was_drafted_with_no_ratings(engine: AsyncEngine) -> None:
+    event = await create(engine, DRAFT)
+    assert (event.title, event.description, event.external_id) == (DRAFT.title, DRAFT.description, "wc/1")
+    assert (event.starts_at, event.deadline) == (DRAFT.starts_at, DRAFT.deadline)
+    assert (event.status, event.totals.count, event.totals.histogram) == (Status.PROCESSING, 0, (0, 0, 0, 0, 0))
+    async with engine.connect() as connection:
+        assert await events.get(connection, event.event_id) == event
+
+
+async def test_an_external_id_is_given_once_and_none_is_no_id(engine: AsyncEngine) -> None:
+    await create(engine, DRAFT)
+    with pytest.raises(ExternalIdTaken, match=r"'wc/1'"):
+        await create(engine, DRAFT)
+    for _ in range(2):
+        await create(engine, EventDraft("A talk", "", START, START))
+    assert await titles(engine) == ["A talk", "A talk", DRAFT.title]
+
+
+async def test_an_update_changes_what_it_names_and_raises_the_revision(engine: AsyncEngine) -> None:
+    event = await create(engine, DRAFT)
+    updated = await update(engine, event.event_id, EventEdit(title="Final", deadline=START + timedelta(hours=1)))
+    assert (updated.title, updated.description, updated.deadline) == ("Final", "Group A", START + timedelta(hours=1))
+    assert updated.revision > event.revision
+
+
+async def test_an_update_that_cannot_be_changes_nothing(engine: AsyncEngine) -> None:
+    event = await create(engine, DRAFT)
+    with pytest.raises(Invalid, match=r"^deadline"):
+        await update(engine, event.event_id, EventEdit(title="Final", deadline=START - timedelta(hours=1)))
+    async with engine.connect() as connection:
+        assert await events.get(connection, event.event_id) == event
+
+
+async def test_a_cancelled_event_stays_cancelled_and_is_changed_no_more(engine: AsyncEngine) -> None:
+    event = await create(engine, DRAFT)
+    cancelled = await cancel(engine, event.event_id)
+    assert cancelled.cancelled_at is not None
+    assert cancelled.revision > event.revision
+    assert await cancel(engine, event.event_id) == cancelled
+    with pytest.raises(EventCancelled):
+        await update(engine, event.event_id, EventEdit(title="Final"))
+
+
+async def test_cancelling_from_several_sides_at_once_cancels_once(engine: AsyncEngine) -> None:
+    event = await create(engine, DRAFT)
+    outcomes = await asyncio.gather(*(cancel(engine, event.event_id) for _ in range(5)))
+    assert {outcome.revision for outcome in outcomes} == {event.revision + 1}
+
+
+async def test_an_unknown_event_is_not_found(engine: AsyncEngine) -> None:
+    for attempt in (cancel(engine, 999), update(engine, 999, EventEdit(title="Final"))):
+        with pytest.raises(EventNotFound, match=r"event 999 does not exist"):
+            await attempt
+
+
+async def test_each_order_comes_page_by_page_with_ties_by_id_and_nothing_twice(engine: AsyncEngine) -> None:
+    for days in (3, 1, 2, 1, 1, 3, 2):
+        await create(engine, EventDraft("same", "", START + timedelta(days=days), START + timedelta(days=9 - days)))
+    async with engine.begin() as connection:  # one transaction: all of them created at the same moment
+        await events.create_missing(connection, [EventDraft(f"tie {n}", "", START, START) for n in range(4)])
+    async with engine.connect() as connection:
+        for order in Order:
+            whole = await events.list_page(connection, EVERYTHING, order, limit=100)
+            assert len(whole) == 11
+            paged: list[Event] = []
+            while page := await events.list_page(
+                connection, EVERYTHING, order, limit=3, after=position_of(paged[-1], order) if paged else None
+            ):
+                paged += page
+            assert paged == whole
+        by_start = await events.list_page(connection, EVERYTHING, Order.STARTS_AT, limit=100)
+        assert by_start == sorted(by_start, key=lambda event: (event.starts_at, event.event_id))
+        newest = await events.list_page(connection, EVERYTHING, Order.NEWEST, limit=100)
+        assert newest == sorted(newest, key=lambda event: (-event.created_at.timestamp(), event.event_id))
+        by_deadline = await events.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)
+        assert by_deadline == sorted(by_deadline, key=lambda event: (event.deadline, event.event_id))
+
+
+async def test_a_listing_is_filtered_by_phase_as_the_rule_says(engine: AsyncEngine, add_event: AddEvent) -> None:
+    for number, (hours, cancelled) in enumerate(product((-72, -1, 1, 72), (False, True))):
+        event = await add_event(str(number), deadline_in=timedelta(hours=hours))
+        if cancelled:
+            await cancel(engine, event.event_id)
+    async with engine.connect() as connection:
+        now = datetime.now(UTC)
+        everything = await events.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)
+        for phase in Phase:
+            listed = await events.list_page(connection, EventFilter(phase=phase), Order.DEADLINE, limit=100)
+            assert listed == [event for event in everything if phase_of(event, now) is phase] != []
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("méxico", ["MÉXICO – Perú"]),
+        ("PERÚ", ["MÉXICO – Perú"]),
+        ("100%", ["100% effort"]),
+        ("%", ["100% effort"]),
+        ("_", ["snake_case"]),
+        ("\\", ["back\\slash"]),
+        ("/", ["a/b"]),
+        ("'; DROP TABLE events; --", []),
+        ("described", ["snake_case"]),
+        ("", ["MÉXICO – Perú", "100% effort", "snake_case", "back\\slash", "a/b"]),
+    ],
+)
+async def test_a_query_is_taken_literally_in_any_letter_case(engine: AsyncEngine, query: str, found: list[str]) -> None:
+    for title in ("MÉXICO – Perú", "100% effort", "snake_case", "back\\slash", "a/b"):
+        await create(engine, EventDraft(title, "Described" if title == "snake_case" else "", START, START))
+    assert await titles(engine, EventFilter(query=query)) == found

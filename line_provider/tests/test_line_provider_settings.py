@@ -1,0 +1,88 @@
+"""What line_provider says of settings that are missing or wrong."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from line_provider.settings import DatabaseSettings, Settings, load
+
+COMPLETE = {
+    "LINE_PROVIDER_DATABASE_URL": "postgresql://somebody:secret@/events?host=/run/postgresql",
+    "LINE_PROVIDER_ADMIN_TOKEN": "a-token-for-the-admin",
+    "LINE_PROVIDER_WORKER_TOKEN": "a-token-for-the-worker",
+}
+
+
+@pytest.fixture(autouse=True)
+def complete_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in COMPLETE.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_the_rest_has_its_defaults() -> None:
+    settings = load(Settings)
+    assert settings.database_url.get_secret_value() == (
+        "postgresql+asyncpg://somebody:secret@/events?host=%2Frun%2Fpostgresql"
+    )
+    assert (settings.listen, settings.log_format) == ("127.0.0.1:50051", "console")
+    assert (settings.high_score_from, settings.shutdown_grace) == (Decimal(3), 10)
+
+
+def test_seconds_and_averages_are_plain_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINE_PROVIDER_SHUTDOWN_GRACE", "2.5")
+    monkeypatch.setenv("LINE_PROVIDER_HIGH_SCORE_FROM", "3.5")
+    settings = load(Settings)
+    assert (settings.high_score_from, settings.shutdown_grace) == (Decimal("3.5"), 2.5)
+
+
+def test_settings_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in COMPLETE:
+        monkeypatch.delenv(name)
+    Path(".env").write_text("".join(f"{name}={value}\n" for name, value in COMPLETE.items()))
+    assert load(Settings).admin_token.get_secret_value() == "a-token-for-the-admin"
+
+
+def test_no_setting_shows_its_secret() -> None:
+    shown = repr(load(Settings))
+    assert "secret" not in shown
+    assert "a-token" not in shown
+
+
+def test_a_command_on_the_database_asks_for_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LINE_PROVIDER_ADMIN_TOKEN")
+    monkeypatch.delenv("LINE_PROVIDER_WORKER_TOKEN")
+    load(DatabaseSettings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "trouble"),
+    [
+        ("DATABASE_URL", "", "is missing."),
+        ("DATABASE_URL", "mysql://localhost/x", "must start with postgresql://."),
+        ("DATABASE_URL", "nonsense", "must look like postgresql://user:password@host:5432/database."),
+        ("DATABASE_URL", "postgresql://host:port/x", "must look like postgresql://user:password@host:5432/database."),
+        ("ADMIN_TOKEN", "", "is missing."),
+        ("WORKER_TOKEN", "short", "must be at least 16 characters long."),
+        ("WORKER_TOKEN", "a-token-for-the-admin", "must differ from LINE_PROVIDER_ADMIN_TOKEN."),
+        ("WORKER_TOKEN", "with spaces in between", "must consist of ASCII characters without spaces"),
+        ("WORKER_TOKEN", "schlüssel-schlüssel", "must consist of ASCII characters without spaces"),
+        ("LISTEN", "50051", ""),
+        ("HIGH_SCORE_FROM", "6", ""),
+        ("HIGH_SCORE_FROM", "nan", ""),
+        ("SHUTDOWN_GRACE", "0", ""),
+        ("SHUTDOWN_GRACE", "inf", ""),
+        ("LOG_FORMAT", "xml", ""),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it_and_the_file_to_copy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, trouble: str
+) -> None:
+    monkeypatch.setenv(f"LINE_PROVIDER_{name}", value)
+    with pytest.raises(SystemExit) as exited:
+        load(Settings)
+    assert exited.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"LINE_PROVIDER_{name}: {trouble}")
+    assert line.endswith(" See line_provider/.env_example: copy it to .env and edit it.")
