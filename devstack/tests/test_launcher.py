@@ -1,0 +1,262 @@
+"""`python -m devstack`, which `make up`, `make down` and `make reset` call, with the real services."""
+
+import http.client
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from devstack.addresses import Address
+
+ROOT = Path(__file__).parent.parent.parent
+# How long anything may take before it counts as not happening.
+PATIENCE_SECONDS = 60
+
+
+def eventually(condition: Callable[[], object], otherwise: Callable[[], str]) -> None:
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up, otherwise()
+        time.sleep(0.05)
+
+
+class Launcher:
+    """The command line on a data folder of its own, on free ports, in a process group of its own as under a shell."""
+
+    def __init__(self, data: Path, *, user: str | None = None) -> None:
+        self.data = data
+        self.http = Address.free()
+        self.environment = {"SCORE_MAKER_PORT": str(self.http.port), "LINE_PROVIDER_LISTEN": str(Address.free())}
+        self._user: dict[str, Any] = {}
+        if user is not None:
+            account = pwd.getpwnam(user)
+            self._user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        self._output = data.with_name("output")
+        self._up: subprocess.Popen[bytes] | None = None
+
+    def close(self) -> None:
+        if self._up is not None and self._up.poll() is None:
+            self.call("down")
+            self._up.wait(PATIENCE_SECONDS)
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._up is not None
+        return self._up
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def up(self) -> None:
+        """Starts it and waits until it says that it is ready."""
+        with self._output.open("wb") as output:
+            self._up = subprocess.Popen(
+                self._command("up"),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=ROOT,
+                env=os.environ | self.environment,
+                process_group=0,
+                **self._user,
+            )
+        self.await_output("scoreline: ready")
+
+    def await_output(self, text: str) -> None:
+        eventually(
+            lambda: text in self.output or self.process.poll() is not None, lambda: f"no {text!r} in:\n{self.output}"
+        )
+        assert text in self.output, self.output
+
+    def call(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Runs it to its end, as from another terminal."""
+        return subprocess.run(
+            self._command(command),
+            cwd=ROOT,
+            env=os.environ | self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
+            **self._user,
+        )
+
+    def get(self, path: str) -> Any:
+        connection = http.client.HTTPConnection(*self.http, timeout=PATIENCE_SECONDS)
+        try:
+            connection.request("GET", path)
+            return json.load(connection.getresponse())
+        finally:
+            connection.close()
+
+    def serves(self) -> bool:
+        with suppress(OSError, ValueError):
+            return bool(self.get("/events?limit=1")["events"])
+        return False
+
+    def services(self) -> dict[str, int]:
+        """The pid of each part that runs."""
+        return {path.stem: json.loads(path.read_text())["pid"] for path in self.data.glob("*.pid")}
+
+    def left_running(self) -> list[str]:
+        """All processes that work in the data folder, in whatever way they came there."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                folder = Path(process.cwd())
+                if process.status() != psutil.STATUS_ZOMBIE and self.data in (folder, *folder.parents):
+                    found.append(f"{process.pid} {process.name()}")
+        return found
+
+    def _command(self, command: str) -> list[str]:
+        return [sys.executable, "-m", "devstack", command, "--data", str(self.data)]
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Iterator[Launcher]:
+    launcher = Launcher(tmp_path / "data")
+    yield launcher
+    launcher.close()
+
+
+@pytest.mark.parametrize("variable", ["SCORE_MAKER_PORT", "LINE_PROVIDER_LISTEN"])
+def test_a_taken_port_is_told_with_the_variable_that_changes_it_before_anything_starts(
+    variable: str, launcher: Launcher
+) -> None:
+    address = Address.parse(f"127.0.0.1:{launcher.environment[variable].rpartition(':')[2]}")
+    with socket.create_server(address):
+        refused = launcher.call("up")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert f"Port {address.port}" in refused.stderr
+    assert f"`{variable}=" in refused.stderr
+    assert not (launcher.data / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("SCORE_MAKER_PORT", "http"), ("SCORE_MAKER_PORT", "70000"), ("LINE_PROVIDER_LISTEN", "1")]
+)
+def test_a_port_that_is_none_is_told_in_a_sentence(variable: str, value: str, launcher: Launcher) -> None:
+    launcher.environment[variable] = value
+    refused = launcher.call("up")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"scoreline: {variable}: ")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_down_where_nothing_runs_is_no_error(launcher: Launcher) -> None:
+    down = launcher.call("down")
+    assert (down.returncode, down.stdout, down.stderr) == (0, "scoreline: nothing is running\n", "")
+
+
+def test_one_runs_for_a_folder_restarts_what_dies_and_ends_cleanly_by_ctrl_c(launcher: Launcher) -> None:
+    launcher.up()
+    assert f"http://localhost:{launcher.http.port}/docs" in launcher.output
+    assert len(launcher.get("/events?limit=100")["events"]) == 100
+    assert "\x1b" not in launcher.output
+
+    second = launcher.call("up")
+    assert second.returncode == 1
+    assert f"running here already, as process {launcher.process.pid}" in second.stderr
+
+    before = launcher.services()
+    for name in ("score_maker", "postgres"):
+        os.kill(before[name], signal.SIGKILL)
+        launcher.await_output(f"{name} was killed by SIGKILL; it starts again")
+    eventually(launcher.serves, lambda: launcher.output)
+    after = launcher.services()
+    assert {name for name in before if before[name] != after[name]} == {"score_maker", "postgres"}
+
+    os.killpg(launcher.process.pid, signal.SIGINT)
+    assert launcher.process.wait(PATIENCE_SECONDS) == 0
+    assert launcher.output.splitlines()[-1].startswith("scoreline: stopped;")
+    assert "Traceback" not in launcher.output
+    assert launcher.left_running() == []
+
+
+def test_after_a_killed_supervisor_the_next_cleans_up_and_continues_and_another_terminal_stops_it(
+    launcher: Launcher,
+) -> None:
+    launcher.up()
+    secrets = (launcher.data / "secrets.json").read_text()
+    before = [event["event_id"] for event in launcher.get("/events?limit=100")["events"]]
+    # The others stop by themselves as their supervisor dies. This one is kept from hearing of it for a while.
+    held = psutil.Process(launcher.services()["score_maker"])
+    held.suspend()
+    launcher.process.kill()
+    launcher.process.wait()
+    assert any(str(held.pid) in left for left in launcher.left_running())
+    held.resume()
+
+    launcher.up()
+    assert (launcher.data / "secrets.json").read_text() == secrets
+    assert [event["event_id"] for event in launcher.get("/events?limit=100")["events"]] == before
+    assert launcher.services()["score_maker"] != held.pid
+
+    down = launcher.call("down")
+    assert down.returncode == 0, down.stderr
+    assert launcher.process.wait(PATIENCE_SECONDS) == 0
+    assert launcher.left_running() == []
+
+    assert launcher.call("reset").returncode == 0
+    assert not launcher.data.exists()
+
+
+def test_a_second_ctrl_c_kills(launcher: Launcher) -> None:
+    launcher.up()
+    psutil.Process(launcher.services()["score_maker"]).suspend()
+    os.killpg(launcher.process.pid, signal.SIGINT)
+    launcher.await_output("stopping")
+    assert launcher.process.poll() is None
+    os.killpg(launcher.process.pid, signal.SIGINT)
+    assert launcher.process.wait(PATIENCE_SECONDS) == 130
+    assert launcher.left_running() == []
+
+
+@pytest.fixture
+def nobodys_launcher() -> Iterator[Launcher]:
+    """Of an ordinary user, on a folder whose path has spaces and is too long for a socket."""
+    if os.geteuid() != 0:
+        pytest.skip("the other tests run as an ordinary user already")
+    account = pwd.getpwnam("nobody")
+    try:
+        subprocess.run([sys.executable, "-c", "import devstack.system"], cwd=ROOT, user=account.pw_uid, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"this checkout or its Python is closed to an ordinary user: {error}")
+    home = Path(tempfile.mkdtemp(prefix="an ordinary user's checkout ")) / ("long" * 30)
+    home.mkdir()
+    for folder in (home, home.parent):
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    launcher = Launcher(home / "data", user="nobody")
+    yield launcher
+    launcher.close()
+    shutil.rmtree(home.parent)
+
+
+def test_it_works_for_an_ordinary_user_who_then_has_to_stay_the_same(nobodys_launcher: Launcher) -> None:
+    nobodys_launcher.up()
+    assert nobodys_launcher.serves()
+    nobodys_launcher.process.send_signal(signal.SIGHUP)
+    assert nobodys_launcher.process.wait(PATIENCE_SECONDS) == 0
+    assert nobodys_launcher.left_running() == []
+
+    roots = Launcher(nobodys_launcher.data)
+    refused = roots.call("up")
+    roots.close()
+    assert refused.returncode == 1
+    assert "belongs to nobody" in refused.stderr
+    assert refused.stderr.count("\n") == 1
