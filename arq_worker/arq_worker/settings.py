@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from score_maker.configuration import Address, PostgresUrl, RedisUrl
+from score_maker.configuration import Address, PostgresUrl, RedisUrl, Seconds
 
 PREFIX = "ARQ_WORKER_"
 EXAMPLE = "arq_worker/.env_example"
@@ -24,8 +24,8 @@ class Settings(BaseSettings):
     """Ratings per call of line_provider."""
     relays: int = Field(default=2, ge=1, le=32)
     """Batches under way at the same time."""
-    rpc_timeout: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))
-    lease: timedelta = Field(default=timedelta(seconds=30), gt=timedelta(0))
+    rpc_timeout: Seconds = timedelta(seconds=10)
+    lease: Seconds = timedelta(seconds=30)
     """How long a claimed batch stays hidden from other workers."""
     log_format: Literal["console", "json"] = "console"
 

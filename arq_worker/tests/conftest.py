@@ -37,7 +37,7 @@ async def owner(owner_url: str, worker_url: str) -> AsyncIterator[AsyncEngine]:
     """score_maker's own access to the database, which is empty at first."""
     engine = create_engine(owner_url)
     async with engine.begin() as connection:
-        await connection.execute(text("TRUNCATE scores, scores_outbox"))
+        await connection.execute(text("TRUNCATE scores, scores_outbox, final_results"))
     yield engine
     await engine.dispose()
 

@@ -19,6 +19,7 @@ from line_provider.database import create_engine, is_not_migrated, is_unreachabl
 from line_provider.domain import (
     Event,
     EventDraft,
+    EventFinal,
     EventNotFound,
     ExternalIdTaken,
     Invalid,
@@ -164,9 +165,7 @@ def cancel(event_id: int) -> None:
 @events_app.command("import")
 def import_events(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
-    file_format: Annotated[
-        Format | None, typer.Option("--format", help="What the file is; found out where it is not said.")
-    ] = None,
+    file_format: Annotated[Format, typer.Option("--format")] = Format.AUTO,
     rate_until: RateUntil = "48h",  # type: ignore[assignment]
     timezone: Zone = "UTC",  # type: ignore[assignment]
     shift: Annotated[
@@ -209,12 +208,12 @@ def import_events(
         raise typer.Exit(1)
 
 
-def _parse(file: Path, file_format: Format | None, rules: Rules) -> Parsed:
+def _parse(file: Path, file_format: Format, rules: Rules) -> Parsed:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UnreadableFile("not UTF-8 text") from None
-    return importer.parse(text, file_format or importer.guess_format(text), rules)
+    return importer.parse(text, file_format, rules)
 
 
 def _table(listed: list[Event], now: datetime) -> list[str]:
@@ -257,7 +256,7 @@ def _in_database(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
 def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return uvloop.run(work)
-    except (EventNotFound, ExternalIdTaken, Invalid) as error:
+    except (EventFinal, EventNotFound, ExternalIdTaken, Invalid) as error:
         _fail(str(error), code=1)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         if is_unreachable(error):

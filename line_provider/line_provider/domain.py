@@ -27,6 +27,7 @@ class Phase(StrEnum):
     OPEN = "open"
     CLOSED = "closed"
     CANCELLED = "cancelled"
+    FINAL = "final"
 
 
 class Order(StrEnum):
@@ -116,6 +117,15 @@ class ScoreChange:
 
 
 @dataclass(frozen=True, slots=True)
+class AppliedScore:
+    """The highest version that was applied of one rater's rating of an event."""
+
+    rater_id: UUID
+    value: int | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ruling:
     """The verdict on one change."""
 
@@ -143,6 +153,16 @@ class EventCancelled(Exception):
         super().__init__(f"event {event_id} is cancelled and cannot be changed any more")
 
 
+class EventFinal(Exception):
+    def __init__(self, event_id: int) -> None:
+        super().__init__(f"the result of event {event_id} is final, and it cannot be changed any more")
+
+
+class NotToBeFinal(Exception):
+    def __init__(self, event_id: int, reason: str) -> None:
+        super().__init__(f"the result of event {event_id} cannot be made final: {reason}")
+
+
 class ScoreRefused(Exception):
     def __init__(self, event_id: int, reason: Reason) -> None:
         super().__init__(f"event {event_id} refuses the rating: {reason.replace('_', ' ')}")
@@ -157,7 +177,20 @@ def phase_of(event: Event, now: datetime) -> Phase:
     """The deadline is the last moment at which the event is open."""
     if event.cancelled_at is not None:
         return Phase.CANCELLED
+    if event.finalized_at is not None:
+        return Phase.FINAL
     return Phase.OPEN if now <= event.deadline else Phase.CLOSED
+
+
+def check_final(event: Event, *, count: int, total: int, now: datetime) -> None:
+    """Whether the result may be made final, given what the caller says it adds up to. Raises NotToBeFinal."""
+    if event.cancelled_at is not None:
+        raise NotToBeFinal(event.event_id, "it is cancelled")
+    if now <= event.deadline:
+        raise NotToBeFinal(event.event_id, f"its deadline is {event.deadline.isoformat()}")
+    if (count, total) != (event.totals.count, event.totals.sum):
+        here = f"count {event.totals.count}, sum {event.totals.sum}"
+        raise NotToBeFinal(event.event_id, f"here stands {here}, not count {count}, sum {total}")
 
 
 def check_draft(draft: EventDraft) -> EventDraft:

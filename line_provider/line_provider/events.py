@@ -17,6 +17,7 @@ from line_provider.domain import (
     EventCancelled,
     EventDraft,
     EventEdit,
+    EventFinal,
     EventNotFound,
     ExternalIdTaken,
     Order,
@@ -24,6 +25,7 @@ from line_provider.domain import (
     Status,
     Totals,
     check_draft,
+    check_final,
     draft_after,
 )
 from line_provider.tables import events
@@ -31,6 +33,7 @@ from line_provider.tables import events
 # The channel on which the commit of a change announces the event's id.
 CHANGE_CHANNEL = "event_changes"
 
+_MAY_CHANGE = (events.c.cancelled_at.is_(None), events.c.finalized_at.is_(None))
 _ANNOUNCED = func.pg_notify(CHANGE_CHANNEL, cast(events.c.event_id, Text))
 
 # Letter case is folded by Unicode's rules whatever locale the database was made with.
@@ -91,14 +94,13 @@ async def create(connection: AsyncConnection, draft: EventDraft) -> Event:
 
 
 async def update(connection: AsyncConnection, event_id: int, edit: EventEdit) -> Event:
-    """Changes what the edit names. Raises EventNotFound, EventCancelled and Invalid."""
-    locked = select(events).where(events.c.event_id == event_id).with_for_update(key_share=True)
-    row = (await connection.execute(locked)).one_or_none()
-    if row is None:
-        raise EventNotFound(event_id)
-    if row.cancelled_at is not None:
+    """Changes what the edit names. Raises EventNotFound, EventCancelled, EventFinal and Invalid."""
+    event = await _lock(connection, event_id)
+    if event.cancelled_at is not None:
         raise EventCancelled(event_id)
-    draft = draft_after(_event_of(row), edit)
+    if event.finalized_at is not None:
+        raise EventFinal(event_id)
+    draft = draft_after(event, edit)
     statement = (
         events.update()
         .where(events.c.event_id == event_id)
@@ -116,15 +118,38 @@ async def update(connection: AsyncConnection, event_id: int, edit: EventEdit) ->
 
 
 async def cancel(connection: AsyncConnection, event_id: int) -> Event:
-    """Cancels the event for good; one that is cancelled already stays as it is. Raises EventNotFound."""
+    """Cancels the event for good; one that is cancelled already stays as it is. Raises EventNotFound, EventFinal."""
+    event = await _lock(connection, event_id)
+    if event.finalized_at is not None:
+        raise EventFinal(event_id)
+    return event if event.cancelled_at else await _mark(connection, event_id, cancelled_at=func.now())
+
+
+async def finalize(connection: AsyncConnection, event_id: int, *, count: int, total: int) -> Event:
+    """Makes the result final; one that is final already stays as it is. Raises EventNotFound and NotToBeFinal."""
+    event = await _lock(connection, event_id)
+    now: datetime = (await connection.execute(select(func.now()))).scalar_one()
+    check_final(event, count=count, total=total, now=now)
+    return event if event.finalized_at else await _mark(connection, event_id, finalized_at=func.now())
+
+
+async def _lock(connection: AsyncConnection, event_id: int) -> Event:
+    """The event as nobody changes it until the transaction ends, nor its totals. Raises EventNotFound."""
+    query = select(events).where(events.c.event_id == event_id).with_for_update(key_share=True)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise EventNotFound(event_id)
+    return _event_of(row)
+
+
+async def _mark(connection: AsyncConnection, event_id: int, **moment: Any) -> Event:
     statement = (
         events.update()
-        .where(events.c.event_id == event_id, events.c.cancelled_at.is_(None))
-        .values(cancelled_at=func.now(), revision=events.c.revision + 1, updated_at=func.now())
+        .where(events.c.event_id == event_id)
+        .values(revision=events.c.revision + 1, updated_at=func.now(), **moment)
         .returning(events, _ANNOUNCED)
     )
-    row = (await connection.execute(statement)).one_or_none()
-    return _event_of(row) if row else await get(connection, event_id)
+    return _event_of((await connection.execute(statement)).one())
 
 
 async def get(connection: AsyncConnection, event_id: int) -> Event:
@@ -190,11 +215,13 @@ def _conditions(which: EventFilter) -> list[ColumnElement[bool]]:
         conditions.append(events.c.status == which.status)
     match which.phase:
         case Phase.OPEN:
-            conditions += [events.c.cancelled_at.is_(None), events.c.deadline >= func.now()]
+            conditions += [*_MAY_CHANGE, events.c.deadline >= func.now()]
         case Phase.CLOSED:
-            conditions += [events.c.cancelled_at.is_(None), events.c.deadline < func.now()]
+            conditions += [*_MAY_CHANGE, events.c.deadline < func.now()]
         case Phase.CANCELLED:
             conditions.append(events.c.cancelled_at.is_not(None))
+        case Phase.FINAL:
+            conditions.append(events.c.finalized_at.is_not(None))
     if which.query:
         conditions.append(
             or_(

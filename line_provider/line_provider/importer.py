@@ -24,6 +24,7 @@ _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
 
 
 class Format(StrEnum):
+    AUTO = "auto"
     FIXTURES = "fixtures"
     CSV = "csv"
     JSON_LINES = "jsonl"
@@ -58,13 +59,13 @@ class UnreadableFile(Exception):
 
 def parse(text: str, file_format: Format, rules: Rules) -> Parsed:
     """Every event that the text names. Raises UnreadableFile."""
-    match file_format:
+    match guess_format(text) if file_format is Format.AUTO else file_format:
         case Format.FIXTURES:
             rows = _fixtures(text, rules)
-        case Format.CSV:
-            rows = _csv(text, rules)
         case Format.JSON_LINES:
             rows = _json_lines(text, rules)
+        case _:
+            rows = _csv(text, rules)
     parsed = Parsed([], [])
     for row in rows:
         if isinstance(row, BadRow):

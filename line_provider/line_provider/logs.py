@@ -8,7 +8,10 @@ import structlog
 
 
 def configure(log_format: Literal["console", "json"]) -> None:
-    """Sends what structlog and the standard library's loggers say one way, from INFO up (libraries: WARNING)."""
+    """Sends what structlog and the standard library's loggers say one way, from INFO up (libraries: WARNING).
+
+    Tracebacks are shown without local variables, among which are tokens and passwords.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -16,11 +19,15 @@ def configure(log_format: Literal["console", "json"]) -> None:
     ]
     if log_format == "json":
         rendering: list[structlog.typing.Processor] = [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(),
         ]
     else:
-        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+        rendering = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

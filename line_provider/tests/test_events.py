@@ -2,24 +2,33 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import product
+from uuid import uuid4
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider import events
+from line_provider import events, scores
 from line_provider.domain import (
     Event,
     EventCancelled,
     EventDraft,
     EventEdit,
+    EventFinal,
     EventNotFound,
     ExternalIdTaken,
     Invalid,
+    NotToBeFinal,
     Order,
     Phase,
+    Reason,
+    Ruling,
+    ScoreChange,
     Status,
+    Verdict,
     phase_of,
 )
 from line_provider.events import EventFilter, position_of
@@ -44,6 +53,11 @@ async def update(engine: AsyncEngine, event_id: int, edit: EventEdit) -> Event:
 async def cancel(engine: AsyncEngine, event_id: int) -> Event:
     async with engine.begin() as connection:
         return await events.cancel(connection, event_id)
+
+
+async def finalize(engine: AsyncEngine, event_id: int, *, count: int = 0, total: int = 0) -> Event:
+    async with engine.begin() as connection:
+        return await events.finalize(connection, event_id, count=count, total=total)
 
 
 async def titles(engine: AsyncEngine, which: EventFilter = EVERYTHING, order: Order = Order.DEADLINE) -> list[str]:
@@ -129,11 +143,50 @@ async def test_each_order_comes_page_by_page_with_ties_by_id_and_nothing_twice(e
         assert by_deadline == sorted(by_deadline, key=lambda event: (event.deadline, event.event_id))
 
 
+async def test_a_result_becomes_final_after_the_deadline_and_nothing_changes_it_any_more(
+    engine: AsyncEngine, add_event: AddEvent
+) -> None:
+    event = await add_event(deadline_in=timedelta(hours=-1))
+    change = ScoreChange(event.event_id, uuid4(), 4, 1, event.deadline)
+    async with engine.begin() as connection:
+        await scores.apply(connection, [change], high_score_from=Decimal(3))
+
+    with pytest.raises(NotToBeFinal, match="here stands count 1, sum 4, not count 0, sum 0"):
+        await finalize(engine, event.event_id)
+    final = await finalize(engine, event.event_id, count=1, total=4)
+    assert final.finalized_at is not None
+    assert await finalize(engine, event.event_id, count=1, total=4) == final
+
+    late = replace(change, version=2, value=1)
+    async with engine.begin() as connection:
+        rulings = await scores.apply(connection, [late, change], high_score_from=Decimal(3))
+    assert rulings == [Ruling(Verdict.REJECTED, Reason.EVENT_FINAL), Ruling(Verdict.DUPLICATE)]
+    with pytest.raises(EventFinal):
+        await update(engine, event.event_id, EventEdit(title="another"))
+    with pytest.raises(EventFinal):
+        await cancel(engine, event.event_id)
+    with pytest.raises(NotToBeFinal, match="not count 2"):
+        await finalize(engine, event.event_id, count=2, total=4)
+
+
+async def test_what_is_open_or_cancelled_is_not_made_final(engine: AsyncEngine, add_event: AddEvent) -> None:
+    is_open, cancelled = await add_event(), await add_event(deadline_in=timedelta(hours=-1))
+    await cancel(engine, cancelled.event_id)
+    with pytest.raises(NotToBeFinal, match="its deadline is"):
+        await finalize(engine, is_open.event_id)
+    with pytest.raises(NotToBeFinal, match="it is cancelled"):
+        await finalize(engine, cancelled.event_id)
+    with pytest.raises(EventNotFound):
+        await finalize(engine, 12345)
+
+
 async def test_a_listing_is_filtered_by_phase_as_the_rule_says(engine: AsyncEngine, add_event: AddEvent) -> None:
     for number, (hours, cancelled) in enumerate(product((-72, -1, 1, 72), (False, True))):
         event = await add_event(str(number), deadline_in=timedelta(hours=hours))
         if cancelled:
             await cancel(engine, event.event_id)
+    ended = await add_event("ended", deadline_in=timedelta(hours=-2))
+    await finalize(engine, ended.event_id)
     async with engine.connect() as connection:
         now = datetime.now(UTC)
         everything = await events.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.postgres import Postgres
 from line_provider import events
-from line_provider.domain import Event
+from line_provider.domain import Event, EventDraft
 from scoreline.line_provider.v1 import events_pb2, scores_pb2
 
 AddEvent = Callable[..., Awaitable[Event]]
@@ -107,6 +107,22 @@ async def test_a_last_page_that_is_full_names_no_further_one(server: RunningServ
     assert (len(page.events), page.next_page_token) == (2, "")
 
 
+async def test_a_page_of_long_descriptions_ends_before_it_is_too_large_for_a_client(
+    server: RunningServer, engine: AsyncEngine
+) -> None:
+    long = "\N{SOCCER BALL}" * 10_000
+    async with engine.begin() as connection:
+        await events.create_missing(connection, [EventDraft(str(n), long, NOW, NOW) for n in range(200)])
+    request, listed = events_pb2.GetEventsRequest(page_size=1000), []
+    while True:
+        page = await server.events.GetEvents(request)
+        listed += [event.title for event in page.events]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    assert listed == [str(number) for number in range(200)]
+
+
 async def test_a_page_token_belongs_to_its_filter_and_order(server: RunningServer, add_event: AddEvent) -> None:
     await add_event()
     await add_event()
@@ -159,6 +175,46 @@ async def test_ratings_are_applied_and_each_gets_its_verdict(server: RunningServ
         (event_id, 1, 5),
         (closed, 0, 0),
     ]
+
+
+async def test_what_is_applied_of_an_event_is_listed_rater_by_rater(server: RunningServer, add_event: AddEvent) -> None:
+    event_id = (await add_event()).event_id
+    raters = sorted(uuid4().bytes for _ in range(5))
+    changes = [change(event_id, rater_id=rater, value=1 + n, version=1 + n) for n, rater in enumerate(raters)]
+    changes.append(change(event_id, rater_id=raters[0], value=None, version=2))
+    await server.scores.ApplyScores(scores_pb2.ApplyScoresRequest(changes=changes), metadata=WORKER)
+    listed: list[scores_pb2.AppliedScore] = []
+    request = scores_pb2.GetAppliedScoresRequest(event_id=event_id, page_size=2)
+    while True:
+        page = (await server.scores.GetAppliedScores(request, metadata=WORKER)).scores
+        listed += page
+        if len(page) < 2:
+            break
+        request.after_rater_id = page[-1].rater_id
+    assert [(each.rater_id, each.version) for each in listed] == [
+        (rater, 2 if n == 0 else 1 + n) for n, rater in enumerate(raters)
+    ]
+    assert [each.value if each.HasField("value") else None for each in listed] == [None, 2, 3, 4, 5]
+
+
+async def test_a_result_is_made_final_where_both_sides_agree_on_it(server: RunningServer, add_event: AddEvent) -> None:
+    closed = await add_event(deadline_in=-timedelta(hours=1))
+    on_time = change(closed.event_id, accepted_at=timestamp(closed.deadline))
+    await server.scores.ApplyScores(scores_pb2.ApplyScoresRequest(changes=[on_time]), metadata=WORKER)
+
+    differing = scores_pb2.FinalizeEventRequest(event_id=closed.event_id, count=1, sum=4)
+    code, details = await failure(server.scores.FinalizeEvent(differing, metadata=WORKER))
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "here stands count 1, sum 5, not count 1, sum 4" in details
+
+    agreed = scores_pb2.FinalizeEventRequest(event_id=closed.event_id, count=1, sum=5)
+    final = (await server.scores.FinalizeEvent(agreed, metadata=WORKER)).event
+    assert final.HasField("finalized_at")
+    assert (await server.scores.FinalizeEvent(agreed, metadata=WORKER)).event == final
+    page = await server.events.GetEvents(events_pb2.GetEventsRequest(phase=events_pb2.EVENT_PHASE_FINAL))
+    assert [event.event_id for event in page.events] == [closed.event_id]
+    cancel = server.events.CancelEvent(events_pb2.CancelEventRequest(event_id=closed.event_id), metadata=ADMIN)
+    assert (await failure(cancel))[0] is grpc.StatusCode.FAILED_PRECONDITION
 
 
 async def test_batches_may_be_empty_wholly_invalid_and_as_large_as_promised(
@@ -276,6 +332,10 @@ async def test_a_bad_request_about_events_names_its_field_and_what_that_must_be(
     assert [(each.event_id, each.revision) for each in listed.events] == [(event.event_id, event.revision)]
 
 
+def applied_scores(**differently: Any) -> scores_pb2.GetAppliedScoresRequest:
+    return scores_pb2.GetAppliedScoresRequest(**{"event_id": 1, **differently})
+
+
 def single(**differently: Any) -> scores_pb2.UpdateEventStatusByScoreRequest:
     return scores_pb2.UpdateEventStatusByScoreRequest(change=change(**{"event_id": 1, **differently}))
 
@@ -295,6 +355,11 @@ def single(**differently: Any) -> scores_pb2.UpdateEventStatusByScoreRequest:
         ("UpdateEventStatusByScore", single(accepted_at=BEYOND_THE_CALENDAR), "accepted_at: must be a time"),
         ("GetTotals", scores_pb2.GetTotalsRequest(event_ids=[1] * 10_001), "event_ids: must be at most 10,000"),
         ("GetTotals", scores_pb2.GetTotalsRequest(event_ids=[1, -5]), "event_ids: must be 1 to"),
+        ("GetAppliedScores", scores_pb2.GetAppliedScoresRequest(), "event_id: must be 1 to"),
+        ("GetAppliedScores", applied_scores(page_size=-1), "page_size: must be 1 to 10,000"),
+        ("GetAppliedScores", applied_scores(page_size=10_001), "page_size: must be 1 to 10,000"),
+        ("GetAppliedScores", applied_scores(after_rater_id=b"x"), "after_rater_id: must be the 16 bytes of a UUID"),
+        ("FinalizeEvent", scores_pb2.FinalizeEventRequest(), "event_id: must be 1 to"),
     ],
 )
 async def test_a_bad_request_about_scores_names_its_field_and_what_that_must_be(
@@ -339,6 +404,8 @@ async def test_nobody_writes_without_the_token(server: RunningServer, metadata: 
         server.scores.ApplyScores(scores_pb2.ApplyScoresRequest(), metadata=metadata),
         server.scores.UpdateEventStatusByScore(single(), metadata=metadata),
         server.scores.GetTotals(scores_pb2.GetTotalsRequest(), metadata=metadata),
+        server.scores.GetAppliedScores(scores_pb2.GetAppliedScoresRequest(), metadata=metadata),
+        server.scores.FinalizeEvent(scores_pb2.FinalizeEventRequest(), metadata=metadata),
     ):
         code, details = await failure(call)
         assert code is grpc.StatusCode.UNAUTHENTICATED

@@ -33,7 +33,7 @@ LONDON = Rules(rate_until=timedelta(hours=48), zone=ZoneInfo("Europe/London"))
 
 
 def read(text: str, rules: Rules = RULES) -> Parsed:
-    return parse(text, guess_format(text), rules)
+    return parse(text, Format.AUTO, rules)
 
 
 def match(**differently: Any) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """What the settings of score_maker and of its worker have in common: their kinds, and how a mistake is told."""
 
 import sys
+from datetime import timedelta
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -27,8 +28,17 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _number(value: object) -> object:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("must be a number of seconds, like 10 or 0.5") from None
+
+
 PostgresUrl = Annotated[SecretStr, AfterValidator(_asyncpg_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+# Pydantic itself takes a number for seconds, but not the text that every environment variable is.
+Seconds = Annotated[timedelta, BeforeValidator(_number), Field(gt=timedelta(0), le=timedelta(days=1))]
 Address = Annotated[str, Field(pattern=r"^\S+:\d+$")]
 
 

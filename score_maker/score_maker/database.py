@@ -1,11 +1,12 @@
 """The connection to score_maker's own database."""
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-# SQLSTATE classes that speak of the server, not of the statement: connection lost, resources exhausted,
-# operator intervention (shutting down, starting up).
-_SERVER_TROUBLE = ("08", "53", "57")
+# SQLSTATE classes that speak of the server or of the way to it, not of the statement: connection lost, login refused,
+# no such database, resources exhausted, operator intervention (shutting down, starting up).
+_SERVER_TROUBLE = ("08", "28", "3D", "53", "57")
 
 
 def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
@@ -23,7 +24,7 @@ def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
 def is_unreachable(error: BaseException) -> bool:
     """Whether the error says that the database cannot be asked now, rather than that the question was wrong."""
     if not isinstance(error, DBAPIError):
-        return isinstance(error, (OSError, TimeoutError))
+        return isinstance(error, (OSError, TimeoutError, PoolExhausted))
     sqlstate = getattr(error.orig, "sqlstate", None) or ""
     return (
         error.connection_invalidated

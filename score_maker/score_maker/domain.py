@@ -31,6 +31,7 @@ class Refusal(StrEnum):
     """Why a submission was not accepted; nothing was written for it."""
 
     DEADLINE_PASSED = "deadline_passed"
+    EVENT_FINAL = "event_final"
     NOTHING_TO_WITHDRAW = "nothing_to_withdraw"
 
 
@@ -69,19 +70,58 @@ def settle(score: Score, ruling: Ruling, at: datetime) -> Score:
     """The score after a ruling.
 
     A version that line_provider has applied becomes the confirmed one unless a later version already is.
-    The state changes only by a ruling on the latest version. A rejection is compensated: the confirmed value
-    stands again, also when that confirmation arrives after the rejection.
+    The state changes only by a ruling on the latest version, and "applied" outweighs "rejected": it speaks of what
+    has happened. A rejection is compensated: the confirmed value stands again, also when that confirmation arrives
+    after the rejection.
     """
     if ruling.verdict is not Verdict.REJECTED and ruling.version > (score.confirmed_version or 0):
         score = replace(score, confirmed_value=ruling.value, confirmed_version=ruling.version)
-    if ruling.version == score.version and score.state is State.PENDING:
-        score = replace(score, state=_state_after(ruling), reason=ruling.reason, settled_at=at)
+    if ruling.version == score.version and _decides(ruling, score.state):
+        value = score.value if ruling.verdict is Verdict.REJECTED else ruling.value
+        score = replace(score, value=value, state=_state_after(ruling), reason=ruling.reason, settled_at=at)
     if score.state is State.REJECTED:
         score = replace(score, value=score.confirmed_value)
     return score
+
+
+def _decides(ruling: Ruling, state: State) -> bool:
+    return state is State.PENDING or (state is State.REJECTED and ruling.verdict is not Verdict.REJECTED)
 
 
 def _state_after(ruling: Ruling) -> State:
     if ruling.verdict is Verdict.REJECTED:
         return State.REJECTED
     return State.WITHDRAWN if ruling.value is None else State.CONFIRMED
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedVersion:
+    """What line_provider has applied of one rater's rating of one event."""
+
+    version: int
+    value: int | None
+
+
+class Mending(StrEnum):
+    """What brings a score together with what line_provider has applied of it."""
+
+    CONFIRMED_HERE = "confirmed_here"
+    SENT_AGAIN = "sent_again"
+    NOT_POSSIBLE = "not_possible"
+
+
+def mend(score: Score, applied: AppliedVersion | None, at: datetime) -> tuple[Score, Mending | None]:
+    """The score with what was learnt, and what else it needs; None where both sides agree.
+
+    A version that line_provider alone knows of, or two values of one version, cannot come about by themselves: somebody
+    has changed or restored a database, and somebody has to look at it.
+    """
+    confirmed = score.confirmed_version or 0
+    there = applied.version if applied else 0
+    if confirmed > there:
+        return score, Mending.SENT_AGAIN
+    if applied is None or (confirmed == there and score.confirmed_value == applied.value):
+        return score, None
+    if confirmed == there or there > score.version:
+        return score, Mending.NOT_POSSIBLE
+    return settle(score, Ruling(there, applied.value, Verdict.APPLIED), at), Mending.CONFIRMED_HERE

@@ -91,6 +91,66 @@ async def postpone(connection: AsyncConnection, claim: Claim, delays: Sequence[t
     return result.rowcount
 
 
+@dataclass(frozen=True, slots=True)
+class StuckMessage:
+    """A message with what has kept it: for whoever looks after the outbox."""
+
+    id: int
+    event_id: int
+    rater_id: UUID
+    value: int | None
+    version: int
+    accepted_at: datetime
+    age: timedelta
+    attempts: int
+    next_attempt_in: timedelta
+    is_claimed: bool
+    last_error: str | None
+
+
+_OLDEST = text("""
+    SELECT id, event_id, rater_id, value, version, accepted_at, now() - accepted_at AS age, attempts,
+        next_attempt_at - now() AS next_attempt_in, lease_token IS NOT NULL AND next_attempt_at > now() AS is_claimed,
+        last_error
+    FROM scores_outbox
+    ORDER BY attempts DESC, id
+    LIMIT :limit
+""")
+
+
+async def list_stuck(connection: AsyncConnection, *, limit: int) -> list[StuckMessage]:
+    """Messages that are not settled yet, the most often tried first."""
+    return [StuckMessage(*row) for row in await connection.execute(_OLDEST, {"limit": limit})]
+
+
+_RETRY = text("""
+    UPDATE scores_outbox
+    SET next_attempt_at = now()
+    WHERE lease_token IS NULL AND next_attempt_at > now()
+      AND (CAST(:ids AS bigint[]) IS NULL OR id = ANY(CAST(:ids AS bigint[])))
+    RETURNING pg_notify('scores_outbox', '')
+""")
+
+
+async def retry(connection: AsyncConnection, ids: Sequence[int] | None) -> int:
+    """Makes these messages (None: all) due now unless a worker holds them; answers how many were waiting."""
+    result = await connection.execute(_RETRY, {"ids": None if ids is None else list(ids)})
+    return len(result.all())
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages are not settled yet, and since when the oldest one was accepted (None where there is none)."""
+
+    messages: int
+    oldest_age: timedelta | None
+
+
+async def depth(connection: AsyncConnection) -> Depth:
+    row = (await connection.execute(text("SELECT count(*), now() - min(accepted_at) FROM scores_outbox"))).one()
+    return Depth(*row)
+
+
 _NEXT_DUE = text("SELECT min(next_attempt_at) - now() FROM scores_outbox")
 
 

@@ -42,6 +42,7 @@ _SUBMIT = text("""
         SELECT event_id, rater_id, value, 1, 'pending', now()
         FROM submitted
         WHERE (deadline IS NULL OR deadline >= now())
+          AND NOT EXISTS (SELECT FROM final_results AS final WHERE final.event_id = submitted.event_id)
           AND (value IS NOT NULL OR EXISTS (
               SELECT FROM scores AS standing
               WHERE standing.event_id = submitted.event_id
@@ -58,9 +59,10 @@ _SUBMIT = text("""
         SELECT written.event_id, rater_id, written.value, version, accepted_at, trace_context
         FROM written JOIN submitted USING (event_id, rater_id)
     )
-    SELECT written.*, coalesce(submitted.deadline < now(), false) AS late
+    SELECT written.*, coalesce(submitted.deadline < now(), false) AS late, final.event_id IS NOT NULL AS final
     FROM submitted
     LEFT JOIN written USING (event_id, rater_id)
+    LEFT JOIN final_results AS final ON final.event_id = submitted.event_id
     CROSS JOIN (SELECT pg_notify('scores_outbox', '')) AS woken
     ORDER BY position
 """)
@@ -88,6 +90,8 @@ async def submit(connection: AsyncConnection, submissions: Sequence[Submission])
 def _outcome(row: Row[Any]) -> Score | Refusal:
     if row.version is not None:
         return score_of(row)
+    if row.final:
+        return Refusal.EVENT_FINAL
     return Refusal.DEADLINE_PASSED if row.late else Refusal.NOTHING_TO_WITHDRAW
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from score_maker.configuration import Address, PostgresUrl, RedisUrl
+from score_maker.configuration import Address, PostgresUrl, RedisUrl, Seconds
 
 EXAMPLE = "score_maker/.env_example"
 
@@ -34,5 +34,5 @@ class Settings(MigrationSettings):
     database_pool_size: int = Field(default=10, ge=2, le=100)
     max_waiting: int = Field(default=10_000, ge=1)
     """Ratings that may wait for a transaction; more are turned away with 503."""
-    shutdown_grace: timedelta = Field(default=timedelta(seconds=10), gt=timedelta(0))
+    shutdown_grace: Seconds = timedelta(seconds=10)
     """How long requests under way may take to finish once the service is told to stop."""

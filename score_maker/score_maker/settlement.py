@@ -93,7 +93,7 @@ async def settle_decisions(
         for ruling in rulings_by_score[score.event_id, score.rater_id]:
             score = settle(score, ruling, now)  # noqa: PLW2901 - a fold over the rulings
         settled.append(score)
-    await _write(connection, settled)
+    await write_settled(connection, settled)
     return mine
 
 
@@ -108,7 +108,8 @@ async def _lock(connection: AsyncConnection, keys: Sequence[tuple[int, UUID]]) -
     return [score_of(row) for row in rows]
 
 
-async def _write(connection: AsyncConnection, scores: Sequence[Score]) -> None:
+async def write_settled(connection: AsyncConnection, scores: Sequence[Score]) -> None:
+    """Writes what rulings have made of scores that the transaction has locked."""
     await connection.execute(
         _WRITE,
         {

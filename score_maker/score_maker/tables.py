@@ -54,3 +54,13 @@ scores_outbox = Table(
 
 # What is due, longest due first.
 Index("scores_outbox_due", scores_outbox.c.next_attempt_at, scores_outbox.c.id)
+
+# What both services agreed on once an event's ratings were all decided after its deadline.
+final_results = Table(
+    "final_results",
+    metadata,
+    Column("event_id", BigInteger, primary_key=True),
+    Column("score_count", BigInteger, nullable=False),
+    Column("score_sum", BigInteger, nullable=False),
+    Column("finalized_at", DateTime(timezone=True), nullable=False),
+)

@@ -17,6 +17,9 @@ from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+# A client takes messages of 4 MiB unless it says otherwise: a page of long descriptions ends before that.
+LARGEST_PAGE_BYTES = 3 * 1024 * 1024
+
 
 class EventService(events_pb2_grpc.EventServiceServicer):
     def __init__(self, engine: AsyncEngine, feed: EventFeed) -> None:
@@ -28,11 +31,18 @@ class EventService(events_pb2_grpc.EventServiceServicer):
         after = position_after(request.page_token, which, order)
         async with self._engine.connect() as connection:
             found = await events.list_page(connection, which, order, limit=size + 1, after=after)
-        page = found[:size]
-        return events_pb2.GetEventsResponse(
-            events=[event_message(event) for event in page],
-            next_page_token=page_token(which, order, position_of(page[-1], order)) if len(found) > size else "",
-        )
+        response = events_pb2.GetEventsResponse()
+        room = LARGEST_PAGE_BYTES
+        for event in found[:size]:
+            message = event_message(event)
+            room -= message.ByteSize()
+            if room < 0:
+                break
+            response.events.append(message)
+        sent = len(response.events)
+        if sent < len(found):
+            response.next_page_token = page_token(which, order, position_of(found[sent - 1], order))
+        return response
 
     async def GetEvent(self, request: events_pb2.GetEventRequest, _context: Context) -> events_pb2.GetEventResponse:
         event_id = check_event_id(request.event_id)

@@ -8,7 +8,15 @@ import grpc
 import structlog
 
 from line_provider.database import is_unreachable
-from line_provider.domain import EventCancelled, EventNotFound, ExternalIdTaken, Invalid, ScoreRefused
+from line_provider.domain import (
+    EventCancelled,
+    EventFinal,
+    EventNotFound,
+    ExternalIdTaken,
+    Invalid,
+    NotToBeFinal,
+    ScoreRefused,
+)
 from line_provider.watch import WatchInterrupted
 from scoreline.line_provider.v1 import events_pb2, scores_pb2
 
@@ -29,6 +37,8 @@ _CODES: dict[type[Exception], grpc.StatusCode] = {
     EventNotFound: grpc.StatusCode.NOT_FOUND,
     ExternalIdTaken: grpc.StatusCode.ALREADY_EXISTS,
     EventCancelled: grpc.StatusCode.FAILED_PRECONDITION,
+    EventFinal: grpc.StatusCode.FAILED_PRECONDITION,
+    NotToBeFinal: grpc.StatusCode.FAILED_PRECONDITION,
     ScoreRefused: grpc.StatusCode.FAILED_PRECONDITION,
 }
 

@@ -18,12 +18,21 @@ from line_provider.domain import (
     Verdict,
     check_event_id,
 )
-from line_provider.grpc_server.translate import VERDICTS, change_of, event_message, ruling_message, totals_message
+from line_provider.grpc_server.translate import (
+    VERDICTS,
+    applied_message,
+    change_of,
+    event_message,
+    rater_id_of,
+    ruling_message,
+    totals_message,
+)
 from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 LARGEST_BATCH = 10_000
+DEFAULT_PAGE = 1_000
 
 _INVALID = Ruling(Verdict.REJECTED, Reason.INVALID)
 
@@ -70,6 +79,26 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
                 for event_id, of_event in totals.items()
             ]
         )
+
+    async def GetAppliedScores(
+        self, request: scores_pb2.GetAppliedScoresRequest, _context: Context
+    ) -> scores_pb2.GetAppliedScoresResponse:
+        event_id = check_event_id(request.event_id)
+        if not 0 <= request.page_size <= LARGEST_BATCH:
+            raise Invalid("page_size", f"must be 1 to {LARGEST_BATCH:,}, or 0 for {DEFAULT_PAGE:,}")
+        after = rater_id_of("after_rater_id", request.after_rater_id) if request.after_rater_id else None
+        async with self._engine.connect() as connection:
+            await events.get(connection, event_id)
+            page = await scores.list_applied(connection, event_id, limit=request.page_size or DEFAULT_PAGE, after=after)
+        return scores_pb2.GetAppliedScoresResponse(scores=map(applied_message, page))
+
+    async def FinalizeEvent(
+        self, request: scores_pb2.FinalizeEventRequest, _context: Context
+    ) -> scores_pb2.FinalizeEventResponse:
+        event_id = check_event_id(request.event_id)
+        async with self._engine.begin() as connection:
+            event = await events.finalize(connection, event_id, count=request.count, total=request.sum)
+        return scores_pb2.FinalizeEventResponse(event=event_message(event))
 
     async def _apply(self, changes: list[ScoreChange]) -> list[Ruling]:
         async with self._engine.begin() as connection:

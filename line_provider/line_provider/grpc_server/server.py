@@ -95,11 +95,12 @@ class LineProviderServer:
         serving = None
         while True:
             try:
-                async with asyncio.timeout(HEALTH_CHECK_TIMEOUT_SECONDS), self._engine.begin() as connection:
-                    if not statuses_are_current:
+                if not statuses_are_current:
+                    async with self._engine.begin() as connection:
                         await scores.rule_again(connection, high_score_from=self._high_score_from)
+                    statuses_are_current = True
+                async with asyncio.timeout(HEALTH_CHECK_TIMEOUT_SECONDS), self._engine.connect() as connection:
                     await connection.execute(text("SELECT FROM events LIMIT 1"))
-                statuses_are_current = True
                 answered, trouble = True, ""
             except (SQLAlchemyError, OSError, TimeoutError) as error:
                 answered, trouble = False, str(error) or type(error).__name__

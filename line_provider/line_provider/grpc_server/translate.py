@@ -8,6 +8,7 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from line_provider.domain import (
+    AppliedScore,
     Event,
     EventDraft,
     EventEdit,
@@ -42,6 +43,7 @@ _WANTED_PHASES = {
     events_pb2.EVENT_PHASE_OPEN: Phase.OPEN,
     events_pb2.EVENT_PHASE_CLOSED: Phase.CLOSED,
     events_pb2.EVENT_PHASE_CANCELLED: Phase.CANCELLED,
+    events_pb2.EVENT_PHASE_FINAL: Phase.FINAL,
 }
 _ORDERS = {
     events_pb2.EVENT_ORDER_UNSPECIFIED: Order.DEADLINE,
@@ -136,13 +138,21 @@ def edit_of(request: events_pb2.UpdateEventRequest) -> EventEdit:
     )
 
 
+def applied_message(score: AppliedScore) -> scores_pb2.AppliedScore:
+    return scores_pb2.AppliedScore(rater_id=score.rater_id.bytes, value=score.value, version=score.version)
+
+
+def rater_id_of(field: str, rater_id: bytes) -> UUID:
+    if len(rater_id) != 16:
+        raise Invalid(field, f"must be the 16 bytes of a UUID, not {len(rater_id)}")
+    return UUID(bytes=rater_id)
+
+
 def change_of(message: scores_pb2.ScoreChange) -> ScoreChange:
-    if len(message.rater_id) != 16:
-        raise Invalid("rater_id", f"must be the 16 bytes of a UUID, not {len(message.rater_id)}")
     return check_change(
         ScoreChange(
             event_id=message.event_id,
-            rater_id=UUID(bytes=message.rater_id),
+            rater_id=rater_id_of("rater_id", message.rater_id),
             value=message.value if message.HasField("value") else None,
             version=message.version,
             accepted_at=_time("accepted_at", message.accepted_at, is_set=message.HasField("accepted_at")),

@@ -70,7 +70,7 @@ async def submit_score(
     event = await _ratable_event(state, event_id)
     outcome = await state.group_commit.submit(_submission(event_id, event, rater, submission.score))
     if isinstance(outcome, Refusal):
-        raise _event_closed(event_id, event)
+        raise _refused(outcome, event_id, event)
     response.headers["Location"] = f"/events/{event_id}/score"
     return ScoreResource.of(outcome, event)
 
@@ -87,11 +87,11 @@ async def withdraw_score(event_id: EventId, state: State, rater: KnownRater, res
         raise _score_not_found(event_id)
     event = await _ratable_event(state, event_id)
     match await state.group_commit.submit(_submission(event_id, event, rater, None)):
-        case Refusal.DEADLINE_PASSED:
-            raise _event_closed(event_id, event)
         case Refusal.NOTHING_TO_WITHDRAW:
             response.status_code = status.HTTP_200_OK
             return ScoreResource.of(await _score(state, event_id, rater), event)
+        case Refusal() as refusal:
+            raise _refused(refusal, event_id, event)
         case Score() as score:
             return ScoreResource.of(score, event)
 
@@ -138,9 +138,9 @@ async def _ratable_event(state: AppState, event_id: int) -> Event | None:
         case Phase.CANCELLED:
             raise Problem(EVENT_CANCELLED, f"Event {event_id} was cancelled and takes no ratings any more.")
         case Phase.FINAL:
-            raise Problem(EVENT_FINAL, f"The result of event {event_id} is final.")
+            raise _refused(Refusal.EVENT_FINAL, event_id, event)
         case Phase.CLOSED:
-            raise _event_closed(event_id, event)
+            raise _refused(Refusal.DEADLINE_PASSED, event_id, event)
         case Phase.OPEN:
             return event
 
@@ -157,7 +157,9 @@ async def _score(state: AppState, event_id: int, rater: Rater) -> Score:
     return score
 
 
-def _event_closed(event_id: int, event: Event | None) -> Problem:
+def _refused(refusal: Refusal, event_id: int, event: Event | None) -> Problem:
+    if refusal is Refusal.EVENT_FINAL:
+        return Problem(EVENT_FINAL, f"The result of event {event_id} is final.")
     when = f" at {event.deadline.isoformat()}" if event else ""
     return Problem(EVENT_CLOSED, f"Event {event_id} could be rated until its deadline, which passed{when}.")
 

@@ -57,8 +57,10 @@ class _EventPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventPhase
     EVENT_PHASE_OPEN: _EventPhase.ValueType  # 1
     """Not cancelled, and its deadline lies ahead."""
     EVENT_PHASE_CLOSED: _EventPhase.ValueType  # 2
-    """Not cancelled, and its deadline has passed."""
+    """Not cancelled, its deadline has passed, and its result may still change."""
     EVENT_PHASE_CANCELLED: _EventPhase.ValueType  # 3
+    EVENT_PHASE_FINAL: _EventPhase.ValueType  # 4
+    """Its result is final."""
 
 class EventPhase(_EventPhase, metaclass=_EventPhaseEnumTypeWrapper):
     """Whether an event takes ratings at the moment of the call."""
@@ -67,8 +69,10 @@ EVENT_PHASE_UNSPECIFIED: EventPhase.ValueType  # 0
 EVENT_PHASE_OPEN: EventPhase.ValueType  # 1
 """Not cancelled, and its deadline lies ahead."""
 EVENT_PHASE_CLOSED: EventPhase.ValueType  # 2
-"""Not cancelled, and its deadline has passed."""
+"""Not cancelled, its deadline has passed, and its result may still change."""
 EVENT_PHASE_CANCELLED: EventPhase.ValueType  # 3
+EVENT_PHASE_FINAL: EventPhase.ValueType  # 4
+"""Its result is final."""
 Global___EventPhase: _TypeAlias = EventPhase  # noqa: Y015
 
 class _EventOrder:

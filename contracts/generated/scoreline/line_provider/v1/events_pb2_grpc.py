@@ -101,14 +101,15 @@ class EventServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateEvent(self, request, context):
-        """Changes the fields named by the mask. NOT_FOUND; FAILED_PRECONDITION for a cancelled event.
+        """Changes the fields named by the mask. NOT_FOUND; FAILED_PRECONDITION for an event that is cancelled or final.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelEvent(self, request, context):
-        """Ends rating for good; ratings that were applied before still stand. Repeating it changes nothing. NOT_FOUND.
+        """Ends rating for good; ratings that were applied before still stand. Repeating it changes nothing. NOT_FOUND;
+        FAILED_PRECONDITION for an event whose result is final.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

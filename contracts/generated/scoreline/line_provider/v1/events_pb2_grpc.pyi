@@ -45,9 +45,11 @@ class EventServiceStub:
     CreateEvent: _grpc.UnaryUnaryMultiCallable[_events_pb2.CreateEventRequest, _events_pb2.CreateEventResponse]
     """A new event. With an `external_id` that exists already: ALREADY_EXISTS, and nothing is written."""
     UpdateEvent: _grpc.UnaryUnaryMultiCallable[_events_pb2.UpdateEventRequest, _events_pb2.UpdateEventResponse]
-    """Changes the fields named by the mask. NOT_FOUND; FAILED_PRECONDITION for a cancelled event."""
+    """Changes the fields named by the mask. NOT_FOUND; FAILED_PRECONDITION for an event that is cancelled or final."""
     CancelEvent: _grpc.UnaryUnaryMultiCallable[_events_pb2.CancelEventRequest, _events_pb2.CancelEventResponse]
-    """Ends rating for good; ratings that were applied before still stand. Repeating it changes nothing. NOT_FOUND."""
+    """Ends rating for good; ratings that were applied before still stand. Repeating it changes nothing. NOT_FOUND;
+    FAILED_PRECONDITION for an event whose result is final.
+    """
     WatchEvents: _grpc.UnaryStreamMultiCallable[_events_pb2.WatchEventsRequest, _events_pb2.WatchEventsResponse]
     """First every event, then `snapshot_complete`, then each event anew when it changes.
     Changes of one event may be folded into its latest state; `revision` only grows.
@@ -71,9 +73,11 @@ class EventServiceAsyncStub(EventServiceStub):
     CreateEvent: _aio.UnaryUnaryMultiCallable[_events_pb2.CreateEventRequest, _events_pb2.CreateEventResponse]  # type: ignore[assignment]
     """A new event. With an `external_id` that exists already: ALREADY_EXISTS, and nothing is written."""
     UpdateEvent: _aio.UnaryUnaryMultiCallable[_events_pb2.UpdateEventRequest, _events_pb2.UpdateEventResponse]  # type: ignore[assignment]
-    """Changes the fields named by the mask. NOT_FOUND; FAILED_PRECONDITION for a cancelled event."""
+    """Changes the fields named by the mask. NOT_FOUND; FAILED_PRECONDITION for an event that is cancelled or final."""
     CancelEvent: _aio.UnaryUnaryMultiCallable[_events_pb2.CancelEventRequest, _events_pb2.CancelEventResponse]  # type: ignore[assignment]
-    """Ends rating for good; ratings that were applied before still stand. Repeating it changes nothing. NOT_FOUND."""
+    """Ends rating for good; ratings that were applied before still stand. Repeating it changes nothing. NOT_FOUND;
+    FAILED_PRECONDITION for an event whose result is final.
+    """
     WatchEvents: _aio.UnaryStreamMultiCallable[_events_pb2.WatchEventsRequest, _events_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """First every event, then `snapshot_complete`, then each event anew when it changes.
     Changes of one event may be folded into its latest state; `revision` only grows.
@@ -118,7 +122,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _events_pb2.UpdateEventRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_events_pb2.UpdateEventResponse, _abc.Awaitable[_events_pb2.UpdateEventResponse]]:
-        """Changes the fields named by the mask. NOT_FOUND; FAILED_PRECONDITION for a cancelled event."""
+        """Changes the fields named by the mask. NOT_FOUND; FAILED_PRECONDITION for an event that is cancelled or final."""
 
     @_abc_1.abstractmethod
     def CancelEvent(
@@ -126,7 +130,9 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _events_pb2.CancelEventRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_events_pb2.CancelEventResponse, _abc.Awaitable[_events_pb2.CancelEventResponse]]:
-        """Ends rating for good; ratings that were applied before still stand. Repeating it changes nothing. NOT_FOUND."""
+        """Ends rating for good; ratings that were applied before still stand. Repeating it changes nothing. NOT_FOUND;
+        FAILED_PRECONDITION for an event whose result is final.
+        """
 
     @_abc_1.abstractmethod
     def WatchEvents(

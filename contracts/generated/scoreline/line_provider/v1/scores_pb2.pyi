@@ -287,3 +287,128 @@ class EventTotals(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EventTotals: _TypeAlias = EventTotals  # noqa: Y015
+
+@_typing.final
+class GetAppliedScoresRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    AFTER_RATER_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.int
+    after_rater_id: _builtins.bytes
+    """Only raters with a higher id; empty for the first page."""
+    page_size: _builtins.int
+    """1 to 10,000; 0 means 1,000."""
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.int = ...,
+        after_rater_id: _builtins.bytes = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_rater_id", b"after_rater_id", "event_id", b"event_id", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAppliedScoresRequest: _TypeAlias = GetAppliedScoresRequest  # noqa: Y015
+
+@_typing.final
+class GetAppliedScoresResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedScore]:
+        """Fewer than the page size only on the last page."""
+
+    def __init__(
+        self,
+        *,
+        scores: _abc.Iterable[Global___AppliedScore] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scores", b"scores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAppliedScoresResponse: _TypeAlias = GetAppliedScoresResponse  # noqa: Y015
+
+@_typing.final
+class AppliedScore(_message.Message):
+    """The highest version that was applied of one rater's rating."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATER_ID_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    rater_id: _builtins.bytes
+    value: _builtins.int
+    """Absent for a withdrawal."""
+    version: _builtins.int
+    def __init__(
+        self,
+        *,
+        rater_id: _builtins.bytes = ...,
+        value: _builtins.int | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "rater_id", b"rater_id", "value", b"value", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___AppliedScore: _TypeAlias = AppliedScore  # noqa: Y015
+
+@_typing.final
+class FinalizeEventRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    SUM_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.int
+    count: _builtins.int
+    """What stands as far as the caller knows."""
+    sum: _builtins.int
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.int = ...,
+        count: _builtins.int = ...,
+        sum: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "event_id", b"event_id", "sum", b"sum"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinalizeEventRequest: _TypeAlias = FinalizeEventRequest  # noqa: Y015
+
+@_typing.final
+class FinalizeEventResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event(self) -> _events_pb2.Event: ...
+    def __init__(
+        self,
+        *,
+        event: _events_pb2.Event | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinalizeEventResponse: _TypeAlias = FinalizeEventResponse  # noqa: Y015

@@ -54,6 +54,16 @@ class ScoreServiceStub:
                 request_serializer=scoreline_dot_line__provider_dot_v1_dot_scores__pb2.GetTotalsRequest.SerializeToString,
                 response_deserializer=scoreline_dot_line__provider_dot_v1_dot_scores__pb2.GetTotalsResponse.FromString,
                 _registered_method=True)
+        self.GetAppliedScores = channel.unary_unary(
+                '/scoreline.line_provider.v1.ScoreService/GetAppliedScores',
+                request_serializer=scoreline_dot_line__provider_dot_v1_dot_scores__pb2.GetAppliedScoresRequest.SerializeToString,
+                response_deserializer=scoreline_dot_line__provider_dot_v1_dot_scores__pb2.GetAppliedScoresResponse.FromString,
+                _registered_method=True)
+        self.FinalizeEvent = channel.unary_unary(
+                '/scoreline.line_provider.v1.ScoreService/FinalizeEvent',
+                request_serializer=scoreline_dot_line__provider_dot_v1_dot_scores__pb2.FinalizeEventRequest.SerializeToString,
+                response_deserializer=scoreline_dot_line__provider_dot_v1_dot_scores__pb2.FinalizeEventResponse.FromString,
+                _registered_method=True)
 
 
 class ScoreServiceServicer:
@@ -88,6 +98,21 @@ class ScoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAppliedScores(self, request, context):
+        """What is applied of an event, rating by rating in the order of rater ids, for reconciliation. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinalizeEvent(self, request, context):
+        """Makes an event's result final: no rating changes it from then on. Repeating it changes nothing. NOT_FOUND;
+        FAILED_PRECONDITION before the deadline, for a cancelled event, and where count or sum differ from the caller's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ScoreServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -105,6 +130,16 @@ def add_ScoreServiceServicer_to_server(servicer, server):
                     servicer.GetTotals,
                     request_deserializer=scoreline_dot_line__provider_dot_v1_dot_scores__pb2.GetTotalsRequest.FromString,
                     response_serializer=scoreline_dot_line__provider_dot_v1_dot_scores__pb2.GetTotalsResponse.SerializeToString,
+            ),
+            'GetAppliedScores': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAppliedScores,
+                    request_deserializer=scoreline_dot_line__provider_dot_v1_dot_scores__pb2.GetAppliedScoresRequest.FromString,
+                    response_serializer=scoreline_dot_line__provider_dot_v1_dot_scores__pb2.GetAppliedScoresResponse.SerializeToString,
+            ),
+            'FinalizeEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinalizeEvent,
+                    request_deserializer=scoreline_dot_line__provider_dot_v1_dot_scores__pb2.FinalizeEventRequest.FromString,
+                    response_serializer=scoreline_dot_line__provider_dot_v1_dot_scores__pb2.FinalizeEventResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -193,6 +228,60 @@ class ScoreService:
             '/scoreline.line_provider.v1.ScoreService/GetTotals',
             scoreline_dot_line__provider_dot_v1_dot_scores__pb2.GetTotalsRequest.SerializeToString,
             scoreline_dot_line__provider_dot_v1_dot_scores__pb2.GetTotalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAppliedScores(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scoreline.line_provider.v1.ScoreService/GetAppliedScores',
+            scoreline_dot_line__provider_dot_v1_dot_scores__pb2.GetAppliedScoresRequest.SerializeToString,
+            scoreline_dot_line__provider_dot_v1_dot_scores__pb2.GetAppliedScoresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinalizeEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scoreline.line_provider.v1.ScoreService/FinalizeEvent',
+            scoreline_dot_line__provider_dot_v1_dot_scores__pb2.FinalizeEventRequest.SerializeToString,
+            scoreline_dot_line__provider_dot_v1_dot_scores__pb2.FinalizeEventResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,12 @@ class ScoreServiceStub:
     """
     GetTotals: _grpc.UnaryUnaryMultiCallable[_scores_pb2.GetTotalsRequest, _scores_pb2.GetTotalsResponse]
     """What stands for each of these events, for reconciliation. Unknown events are left out. At most 10,000 ids."""
+    GetAppliedScores: _grpc.UnaryUnaryMultiCallable[_scores_pb2.GetAppliedScoresRequest, _scores_pb2.GetAppliedScoresResponse]
+    """What is applied of an event, rating by rating in the order of rater ids, for reconciliation. NOT_FOUND."""
+    FinalizeEvent: _grpc.UnaryUnaryMultiCallable[_scores_pb2.FinalizeEventRequest, _scores_pb2.FinalizeEventResponse]
+    """Makes an event's result final: no rating changes it from then on. Repeating it changes nothing. NOT_FOUND;
+    FAILED_PRECONDITION before the deadline, for a cancelled event, and where count or sum differ from the caller's.
+    """
 
 @_typing.type_check_only
 class ScoreServiceAsyncStub(ScoreServiceStub):
@@ -71,6 +77,12 @@ class ScoreServiceAsyncStub(ScoreServiceStub):
     """
     GetTotals: _aio.UnaryUnaryMultiCallable[_scores_pb2.GetTotalsRequest, _scores_pb2.GetTotalsResponse]  # type: ignore[assignment]
     """What stands for each of these events, for reconciliation. Unknown events are left out. At most 10,000 ids."""
+    GetAppliedScores: _aio.UnaryUnaryMultiCallable[_scores_pb2.GetAppliedScoresRequest, _scores_pb2.GetAppliedScoresResponse]  # type: ignore[assignment]
+    """What is applied of an event, rating by rating in the order of rater ids, for reconciliation. NOT_FOUND."""
+    FinalizeEvent: _aio.UnaryUnaryMultiCallable[_scores_pb2.FinalizeEventRequest, _scores_pb2.FinalizeEventResponse]  # type: ignore[assignment]
+    """Makes an event's result final: no rating changes it from then on. Repeating it changes nothing. NOT_FOUND;
+    FAILED_PRECONDITION before the deadline, for a cancelled event, and where count or sum differ from the caller's.
+    """
 
 class ScoreServiceServicer(metaclass=_abc_1.ABCMeta):
     """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
@@ -108,5 +120,23 @@ class ScoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scores_pb2.GetTotalsResponse, _abc.Awaitable[_scores_pb2.GetTotalsResponse]]:
         """What stands for each of these events, for reconciliation. Unknown events are left out. At most 10,000 ids."""
+
+    @_abc_1.abstractmethod
+    def GetAppliedScores(
+        self,
+        request: _scores_pb2.GetAppliedScoresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scores_pb2.GetAppliedScoresResponse, _abc.Awaitable[_scores_pb2.GetAppliedScoresResponse]]:
+        """What is applied of an event, rating by rating in the order of rater ids, for reconciliation. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def FinalizeEvent(
+        self,
+        request: _scores_pb2.FinalizeEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scores_pb2.FinalizeEventResponse, _abc.Awaitable[_scores_pb2.FinalizeEventResponse]]:
+        """Makes an event's result final: no rating changes it from then on. Repeating it changes nothing. NOT_FOUND;
+        FAILED_PRECONDITION before the deadline, for a cancelled event, and where count or sum differ from the caller's.
+        """
 
 def add_ScoreServiceServicer_to_server(servicer: ScoreServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

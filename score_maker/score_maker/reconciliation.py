@@ -1,0 +1,123 @@
+"""Holding score_maker's records of an event against line_provider's, and bringing them together where they differ.
+
+What line_provider has applied is confirmed here, however that was learnt. What is confirmed here but missing there goes
+there once more, through the outbox like any other rating. Ratings with a message in the outbox are left to it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from score_maker.domain import AppliedVersion, Mending, Score, mend
+from score_maker.scores import score_of
+from score_maker.settlement import write_settled
+from score_maker.tables import final_results, scores
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTotals:
+    """What is confirmed of one event, how many versions await a ruling, and when the last one got it.
+
+    Every ruling moves `last_settled_at`: two equal totals were the same all the time between.
+    """
+
+    count: int
+    sum: int
+    undecided: int
+    last_settled_at: datetime | None
+
+
+_TOTALS = text("""
+    SELECT wanted.event_id,
+        count(confirmed_value) AS ratings,
+        coalesce(sum(confirmed_value), 0)::bigint AS sum,
+        (SELECT count(*) FROM scores_outbox AS message WHERE message.event_id = wanted.event_id) AS undecided,
+        max(settled_at) AS last_settled_at
+    FROM unnest(CAST(:event_ids AS bigint[])) AS wanted(event_id)
+    LEFT JOIN scores USING (event_id)
+    GROUP BY wanted.event_id
+""")
+
+
+async def totals(connection: AsyncConnection, event_ids: Sequence[int]) -> dict[int, OwnTotals]:
+    """The totals of each of these events, all as of one moment."""
+    rows = await connection.execute(_TOTALS, {"event_ids": event_ids})
+    return {row.event_id: OwnTotals(row.ratings, row.sum, row.undecided, row.last_settled_at) for row in rows}
+
+
+async def list_scores(
+    connection: AsyncConnection, event_id: int, *, after: UUID | None, until: UUID | None
+) -> list[Score]:
+    """The event's scores of raters with ids from behind `after` to `until`; None for an end that is open."""
+    query = select(scores).where(scores.c.event_id == event_id)
+    if after is not None:
+        query = query.where(scores.c.rater_id > after)
+    if until is not None:
+        query = query.where(scores.c.rater_id <= until)
+    return [score_of(row) for row in await connection.execute(query)]
+
+
+_LOCK = text("""
+    SELECT scores.*, now() AS transaction_time
+    FROM scores
+    WHERE event_id = :event_id
+      AND rater_id = ANY(CAST(:rater_ids AS uuid[]))
+      AND NOT EXISTS (
+          SELECT FROM scores_outbox AS message
+          WHERE message.event_id = scores.event_id AND message.rater_id = scores.rater_id
+      )
+    ORDER BY rater_id
+    FOR UPDATE OF scores
+""")
+
+# A confirmed version was accepted in time, even if accepted_at speaks of a later one by now.
+_SEND_AGAIN = text("""
+    INSERT INTO scores_outbox (event_id, rater_id, value, version, accepted_at)
+    SELECT event_id, rater_id, confirmed_value, confirmed_version, least(accepted_at, :deadline)
+    FROM scores
+    WHERE event_id = :event_id AND rater_id = ANY(CAST(:rater_ids AS uuid[]))
+    ORDER BY rater_id
+""")
+
+
+async def mend_scores(
+    connection: AsyncConnection, event_id: int, applied: Mapping[UUID, AppliedVersion | None], deadline: datetime
+) -> dict[Mending, int]:
+    """Brings these raters' scores of the event together with what line_provider has applied of them (None: nothing).
+
+    Answers how many needed what. Nothing holds until the caller has committed.
+    """
+    rows = (await connection.execute(_LOCK, {"event_id": event_id, "rater_ids": list(applied)})).all()
+    by_mending: dict[Mending, list[Score]] = {mending: [] for mending in Mending}
+    for row in rows:
+        score, mending = mend(score_of(row), applied[row.rater_id], row.transaction_time)
+        if mending is not None:
+            by_mending[mending].append(score)
+    if confirmed := by_mending[Mending.CONFIRMED_HERE]:
+        await write_settled(connection, confirmed)
+    if again := by_mending[Mending.SENT_AGAIN]:
+        rater_ids = [score.rater_id for score in again]
+        await connection.execute(_SEND_AGAIN, {"event_id": event_id, "rater_ids": rater_ids, "deadline": deadline})
+    return {mending: len(mended) for mending, mended in by_mending.items() if mended}
+
+
+async def record_final_result(
+    connection: AsyncConnection, event_id: int, *, count: int, total: int, finalized_at: datetime
+) -> None:
+    """Records what line_provider has made final; from then on no rating of the event is accepted here."""
+    statement = insert(final_results).values(
+        event_id=event_id, score_count=count, score_sum=total, finalized_at=finalized_at
+    )
+    await connection.execute(statement.on_conflict_do_nothing())
+
+
+async def without_final_result(connection: AsyncConnection, event_ids: Iterable[int]) -> set[int]:
+    """Those of the events whose final result is not recorded."""
+    wanted = list(event_ids)
+    query = select(final_results.c.event_id).where(final_results.c.event_id == func.any(wanted))
+    return set(wanted) - set(await connection.scalars(query))
