@@ -1,17 +1,20 @@
-"""line_provider's ScoreService as the relay sees it: messages in, decisions out, or an outcome that is unknown."""
+"""line_provider as the worker sees it: messages in, decisions out, or an outcome that is unknown; and its records."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+from uuid import UUID
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from score_maker.domain import Verdict
+from score_maker.domain import AppliedVersion, Verdict
 from score_maker.line_provider import open_channel
 from score_maker.outbox import OutboxMessage
 from score_maker.settlement import Decision
-from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
+from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc, scores_pb2, scores_pb2_grpc
 
 _VERDICTS = {
     scores_pb2.VERDICT_APPLIED: Verdict.APPLIED,
@@ -37,12 +40,42 @@ class OutcomeUnknown(Exception):
         self.caused_by_content = caused_by_content
 
 
+class LineProviderAway(Exception):
+    """line_provider does not answer, or not now."""
+
+
+class LineProviderRefuses(Exception):
+    """line_provider answers that it will not do this, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """What line_provider says of an event: `revision` grows with every change of it."""
+
+    event_id: int
+    revision: int
+    deadline: datetime
+    finalized_at: datetime | None
+    count: int
+    sum: int
+
+
+PAGE = 1_000
+HEALTH_TIMEOUT_SECONDS = 1
+
+
 class LineProviderClient:
-    """One channel to line_provider, kept for the life of the process; an async context manager."""
+    """One channel to line_provider, kept for the life of the process; an async context manager.
+
+    Everything but `apply` and `is_serving` raises LineProviderAway where it gets no answer.
+    """
 
     def __init__(self, address: str, token: str, rpc_timeout: timedelta) -> None:
         self._channel = open_channel(address)
         self._scores = scores_pb2_grpc.ScoreServiceStub(self._channel)
+        self._events = events_pb2_grpc.EventServiceStub(self._channel)
+        # Its type stubs leave out the calls.
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
         self._metadata = (("authorization", f"Bearer {token}"),)
         self._rpc_timeout = rpc_timeout.total_seconds()
 
@@ -54,9 +87,13 @@ class LineProviderClient:
     ) -> None:
         await self._channel.close()
 
-    async def wait_until_reachable(self) -> None:
-        """Returns once there is a connection. gRPC itself tries again and again, at most 2 s apart."""
-        await self._channel.channel_ready()
+    async def is_serving(self) -> bool:
+        """Whether line_provider says of itself that it can serve."""
+        try:
+            answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=HEALTH_TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def apply(self, messages: Sequence[OutboxMessage]) -> list[Decision]:
         """line_provider's verdict on each message, in their order. Raises OutcomeUnknown."""
@@ -70,6 +107,61 @@ class LineProviderClient:
             return [_decision(message, verdict) for message, verdict in zip(messages, response.verdicts, strict=True)]
         except (KeyError, ValueError) as error:
             raise OutcomeUnknown(f"answer outside the contract: {error}", caused_by_content=True) from error
+
+    async def list_events(
+        self, phase: "events_pb2.EventPhase.ValueType" = events_pb2.EVENT_PHASE_UNSPECIFIED
+    ) -> AsyncIterator[list[EventRecord]]:
+        """The events in that phase, or all, page by page."""
+        request = events_pb2.GetEventsRequest(page_size=PAGE, phase=phase, order=events_pb2.EVENT_ORDER_NEWEST)
+        while True:
+            response = await self._ask(self._events.GetEvents, request)
+            yield [_record(event) for event in response.events]
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
+    async def totals(self, event_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Count and sum of what is applied of each event; at most 10,000 events."""
+        response = await self._ask(self._scores.GetTotals, scores_pb2.GetTotalsRequest(event_ids=event_ids))
+        return {each.event_id: (each.totals.count, each.totals.sum) for each in response.events}
+
+    async def list_applied(self, event_id: int) -> AsyncIterator[dict[UUID, AppliedVersion]]:
+        """What is applied of the event by rater, page by page in the order of rater ids; the last page may be empty."""
+        request = scores_pb2.GetAppliedScoresRequest(event_id=event_id, page_size=PAGE)
+        while True:
+            page = (await self._ask(self._scores.GetAppliedScores, request)).scores
+            yield {
+                UUID(bytes=each.rater_id): AppliedVersion(each.version, each.value if each.HasField("value") else None)
+                for each in page
+            }
+            if len(page) < PAGE:
+                return
+            request.after_rater_id = page[-1].rater_id
+
+    async def finalize(self, event_id: int, *, count: int, total: int) -> datetime:
+        """Makes the result final; answers since when it is. Raises LineProviderRefuses."""
+        request = scores_pb2.FinalizeEventRequest(event_id=event_id, count=count, sum=total)
+        response: scores_pb2.FinalizeEventResponse = await self._ask(self._scores.FinalizeEvent, request)
+        return response.event.finalized_at.ToDatetime(tzinfo=UTC)
+
+    async def _ask(self, method: Any, request: Any) -> Any:
+        try:
+            return await method(request, timeout=self._rpc_timeout, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND}:
+                raise LineProviderRefuses(error.details()) from error
+            raise LineProviderAway(f"{error.code().name}: {error.details()}") from error
+
+
+def _record(event: events_pb2.Event) -> EventRecord:
+    return EventRecord(
+        event.event_id,
+        event.revision,
+        event.deadline.ToDatetime(tzinfo=UTC),
+        event.finalized_at.ToDatetime(tzinfo=UTC) if event.HasField("finalized_at") else None,
+        event.totals.count,
+        event.totals.sum,
+    )
 
 
 def _change(message: OutboxMessage) -> scores_pb2.ScoreChange:

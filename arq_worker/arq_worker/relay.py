@@ -2,6 +2,8 @@
 
 A verdict ends a message; anything else (a timeout, a broken connection, a failing server) leaves its outcome unknown,
 and it is asked again, for as long as it takes: line_provider applies a version at most once and repeats its verdict.
+What would meet any batch is held against line_provider (see circuit_breaker.py), what one message causes against that
+message alone, which waits longer and longer while the others go on.
 No transaction is open while line_provider is asked. A crash at any point leaves the messages to their lease.
 """
 
@@ -17,6 +19,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from arq_worker import metrics
+from arq_worker.circuit_breaker import CircuitBreaker
 from arq_worker.line_provider_client import LineProviderClient, OutcomeUnknown
 from score_maker import outbox
 from score_maker.database import is_unreachable
@@ -43,18 +47,28 @@ def retry_delay(attempts: int, jitter: float) -> timedelta:
 
 @dataclass(slots=True)
 class _Answers:
+    """`failed`: by something in the message; `unheard`: whatever was in it, line_provider did not answer."""
+
     decisions: list[Decision] = field(default_factory=list)
-    unknown: list[tuple[OutboxMessage, str]] = field(default_factory=list)
+    failed: list[tuple[OutboxMessage, str]] = field(default_factory=list)
+    unheard: list[tuple[OutboxMessage, str]] = field(default_factory=list)
 
 
 class Relay:
     """Relays batches of at most `batch_size`; any number of them may run, in one process and in many."""
 
     def __init__(
-        self, engine: AsyncEngine, line_provider: LineProviderClient, *, batch_size: int, lease: timedelta
+        self,
+        engine: AsyncEngine,
+        line_provider: LineProviderClient,
+        breaker: CircuitBreaker,
+        *,
+        batch_size: int,
+        lease: timedelta,
     ) -> None:
         self._engine = engine
         self._line_provider = line_provider
+        self._breaker = breaker
         self._batch_size = batch_size
         self._lease = lease
         self._woken = asyncio.Event()
@@ -84,8 +98,7 @@ class Relay:
         """Relays batch after batch until nothing is due; answers how many messages it settled."""
         total = 0
         while True:
-            # Nothing is claimed for a line_provider that is away: its messages keep their place and their patience.
-            await self._line_provider.wait_until_reachable()
+            await self._breaker.wait_until_closed()
             settled = await _uninterrupted(self._relay_batch())
             if settled is None:
                 return total
@@ -103,25 +116,33 @@ class Relay:
         async with self._engine.begin() as connection:
             if answers.decisions:
                 mine = await settle_decisions(connection, claim.lease_token, answers.decisions)
-            for error, messages in _by_error(answers.unknown).items():
+            for error, messages in _by_error(answers.failed).items():
                 delays = [retry_delay(message.attempts, random.random()) for message in messages]  # noqa: S311
                 await outbox.postpone(connection, Claim(claim.lease_token, messages), delays, error=error)
-        for error, messages in _by_error(answers.unknown).items():
-            log.warning("outcome_unknown", messages=len(messages), error=error)
-        if mine:
-            log.info("settled", messages=len(mine), rejected=sum(1 for decision in mine if decision.reason))
+            for error, messages in _by_error(answers.unheard).items():
+                # The breaker waits for all of them, so that they are due the moment line_provider is back.
+                delays = [timedelta(0)] * len(messages)
+                await outbox.postpone(connection, Claim(claim.lease_token, messages), delays, error=error)
+        _report(answers, mine)
         return len(mine)
 
     async def _ask(self, messages: Sequence[OutboxMessage]) -> _Answers:
         try:
-            return _Answers(decisions=await self._line_provider.apply(messages))
+            decisions = await self._line_provider.apply(messages)
         except OutcomeUnknown as error:
-            if len(messages) == 1 or not error.caused_by_content:
-                return _Answers(unknown=[(message, str(error)) for message in messages])
+            unknown = [(message, str(error)) for message in messages]
+            if not error.caused_by_content:
+                self._breaker.failed()
+                return _Answers(unheard=unknown)
+            if len(messages) == 1:
+                return _Answers(failed=unknown)
+        else:
+            self._breaker.succeeded()
+            return _Answers(decisions)
         # One message may be failing its neighbours: ask by halves until it stands alone.
         middle = len(messages) // 2
         left, right = await self._ask(messages[:middle]), await self._ask(messages[middle:])
-        return _Answers(left.decisions + right.decisions, left.unknown + right.unknown)
+        return _Answers(left.decisions + right.decisions, left.failed + right.failed, left.unheard + right.unheard)
 
     async def _time_until_next_due(self) -> timedelta:
         async with self._engine.connect() as connection:
@@ -137,6 +158,16 @@ async def _uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise
+
+
+def _report(answers: _Answers, mine: Sequence[Decision]) -> None:
+    for error, messages in _by_error(answers.failed + answers.unheard).items():
+        metrics.OUTCOME_UNKNOWN.inc(len(messages))
+        log.warning("outcome_unknown", messages=len(messages), error=error)
+    for decision in mine:
+        metrics.SETTLED.labels(decision.verdict, decision.reason or "").inc()
+    if mine:
+        log.info("settled", messages=len(mine), rejected=sum(1 for decision in mine if decision.reason))
 
 
 def _by_error(unknown: Sequence[tuple[OutboxMessage, str]]) -> dict[str, list[OutboxMessage]]:

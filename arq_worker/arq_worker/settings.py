@@ -27,10 +27,17 @@ class Settings(BaseSettings):
     rpc_timeout: Seconds = timedelta(seconds=10)
     lease: Seconds = timedelta(seconds=30)
     """How long a claimed batch stays hidden from other workers."""
+    finalize_after: Seconds = timedelta(seconds=60)
+    """How long after its deadline an event's result may be made final."""
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Where Prometheus finds the worker's metrics; nowhere unless it is set."""
     log_format: Literal["console", "json"] = "console"
 
     @model_validator(mode="after")
-    def _lease_outlives_the_call(self) -> Self:
+    def _times_fit_together(self) -> Self:
         if self.lease <= self.rpc_timeout:
             raise ValueError(f"{PREFIX}LEASE must be longer than {PREFIX}RPC_TIMEOUT")
+        # A transaction that accepts a rating ends within 30 s, or is broken off.
+        if self.finalize_after < timedelta(seconds=31):
+            raise ValueError(f"{PREFIX}FINALIZE_AFTER must be 31 seconds or longer")
         return self

@@ -6,60 +6,111 @@ Whoever replaces arq changes this module and nothing else.
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Never
 
 import structlog
 from arq import cron
 from arq.connections import RedisSettings
 from arq.worker import Worker, async_check_health, func
+from prometheus_client import start_http_server
 from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from arq_worker.line_provider_client import LineProviderClient
+from arq_worker.circuit_breaker import CircuitBreaker
+from arq_worker.finalize import finalize_events
+from arq_worker.line_provider_client import LineProviderAway, LineProviderClient
+from arq_worker.reconcile import Reconciler
 from arq_worker.relay import Relay
 from arq_worker.settings import Settings
 from arq_worker.wakeup import listen
-from score_maker.database import create_engine
+from score_maker.database import create_engine, is_unreachable
 
 log = structlog.get_logger(__name__)
 
 # arq's keys share a hash tag, so that a cluster keeps them together.
 QUEUE = "{scoreline}:arq"
 SWEEP_SECONDS = frozenset(range(0, 60, 5))
+RECONCILE_SECONDS = frozenset(range(2, 60, 10))
+FINALIZE_SECONDS = frozenset(range(7, 60, 10))
 HEALTH_CHECK_SECONDS = 5
 REDIS_RETRY_SECONDS = 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Background:
+    """What arq's jobs work with."""
+
+    settings: Settings
+    engine: AsyncEngine
+    line_provider: LineProviderClient
+    relays: Sequence[Relay]
+    reconciler: Reconciler
+
+    def wake_relays(self) -> None:
+        for relay in self.relays:
+            relay.wake()
+
+
 async def relay_outbox(ctx: dict[str, Any]) -> None:
     """The arq job: has this worker's relays look at the outbox now."""
-    relays: Sequence[Relay] = ctx["relays"]
-    for relay in relays:
-        relay.wake()
+    background: _Background = ctx["background"]
+    background.wake_relays()
+
+
+async def reconcile(ctx: dict[str, Any]) -> None:
+    """The arq job: one pass of reconciliation."""
+    background: _Background = ctx["background"]
+    await _unless_away(background.reconciler.run)
+
+
+async def finalize(ctx: dict[str, Any]) -> None:
+    """The arq job: makes final what can be."""
+    background: _Background = ctx["background"]
+
+    async def finalize_due() -> None:
+        after = background.settings.finalize_after
+        await finalize_events(background.engine, background.line_provider, after=after)
+
+    await _unless_away(finalize_due)
+
+
+async def _unless_away(work: Callable[[], Awaitable[object]]) -> None:
+    """Does periodic work, which comes again, unless whom it needs is away."""
+    try:
+        await work()
+    except LineProviderAway as error:
+        log.warning("line_provider_away", error=str(error))
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        if not is_unreachable(error):
+            raise
+        log.warning("database_unreachable", error=str(error))
 
 
 async def run(settings: Settings) -> None:
     """Relays until SIGTERM or SIGINT; then finishes the batches in hand, which takes one RPC timeout at most."""
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port)
     database_url = settings.database_url.get_secret_value()
-    # A relay uses one connection at a time.
-    engine = create_engine(database_url, pool_size=settings.relays)
+    # A relay and a periodic job each use one connection at a time.
+    engine = create_engine(database_url, pool_size=settings.relays + 2)
     async with LineProviderClient(
         settings.line_provider_address, settings.line_provider_token.get_secret_value(), settings.rpc_timeout
     ) as line_provider:
+        breaker = CircuitBreaker(line_provider.is_serving)
         relays = [
-            Relay(engine, line_provider, batch_size=settings.batch_size, lease=settings.lease)
+            Relay(engine, line_provider, breaker, batch_size=settings.batch_size, lease=settings.lease)
             for _ in range(settings.relays)
         ]
-
-        def wake() -> None:
-            for relay in relays:
-                relay.wake()
-
+        background = _Background(settings, engine, line_provider, relays, Reconciler(engine, line_provider))
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     *(group.create_task(relay.run(), name="relay") for relay in relays),
-                    group.create_task(listen(database_url, wake), name="wakeup"),
-                    group.create_task(_run_arq(settings, relays), name="arq"),
+                    group.create_task(listen(database_url, background.wake_relays), name="wakeup"),
+                    group.create_task(_run_arq(settings, background), name="arq"),
                 ]
                 _cancel_on_signal(tasks)
                 log.info("worker_started", relays=settings.relays, batch_size=settings.batch_size)
@@ -78,17 +129,21 @@ def _cancel_on_signal(tasks: Sequence[asyncio.Task[Never]]) -> None:
         loop.add_signal_handler(number, cancel)
 
 
-async def _run_arq(settings: Settings, relays: Sequence[Relay]) -> Never:
+async def _run_arq(settings: Settings, background: _Background) -> Never:
     while True:
         worker = Worker(
             functions=[func(relay_outbox, keep_result=0)],
-            cron_jobs=[cron(relay_outbox, name="sweep", second=set(SWEEP_SECONDS), keep_result=0)],
+            cron_jobs=[
+                cron(relay_outbox, name="sweep", second=set(SWEEP_SECONDS), keep_result=0),
+                cron(reconcile, name="reconcile", second=set(RECONCILE_SECONDS), keep_result=0),
+                cron(finalize, name="finalize", second=set(FINALIZE_SECONDS), keep_result=0),
+            ],
             redis_settings=_redis_settings(settings),
             queue_name=QUEUE,
             health_check_interval=HEALTH_CHECK_SECONDS,
             handle_signals=False,
             log_results=False,
-            ctx={"relays": relays},
+            ctx={"background": background},
         )
         try:
             await worker.async_run()

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-import grpc
 import pytest
 from faulty_line_provider import TOKEN, FaultyLineProvider
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from arq_worker.circuit_breaker import CircuitBreaker
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.relay import Relay
 from devstack.postgres import Postgres
@@ -17,7 +17,6 @@ from score_maker import scores
 from score_maker.database import create_engine
 from score_maker.migrate import migrate
 from score_maker.scores import Submission
-from scoreline.line_provider.v1 import scores_pb2_grpc
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +52,7 @@ async def worker_engine(worker_url: str, owner: AsyncEngine) -> AsyncIterator[As
 @pytest.fixture
 async def line_provider() -> AsyncIterator[FaultyLineProvider]:
     service = FaultyLineProvider()  # type: ignore[abstract]  # the relay calls nothing else
-    server = grpc.aio.server()
-    scores_pb2_grpc.add_ScoreServiceServicer_to_server(service, server)
-    service.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    await server.start()
+    server = await service.serve()
     yield service
     await server.stop(grace=None)
 
@@ -69,7 +65,7 @@ async def client(line_provider: FaultyLineProvider) -> AsyncIterator[LineProvide
 
 @pytest.fixture
 def relay(worker_engine: AsyncEngine, client: LineProviderClient) -> Relay:
-    return Relay(worker_engine, client, batch_size=100, lease=timedelta(minutes=5))
+    return Relay(worker_engine, client, CircuitBreaker(client.is_serving), batch_size=100, lease=timedelta(minutes=5))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
 
@@ -25,6 +26,17 @@ class FaultyLineProvider(scores_pb2_grpc.ScoreServiceServicer):
     address: str = ""
     answer: Answer = applied
     requests: list[scores_pb2.ApplyScoresRequest] = field(default_factory=list)
+
+    async def serve(self, address: str = "127.0.0.1:0") -> grpc.aio.Server:
+        """A server that reports itself healthy, whatever the faults."""
+        server = grpc.aio.server()
+        scores_pb2_grpc.add_ScoreServiceServicer_to_server(self, server)
+        healthy = health.aio.HealthServicer()
+        await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+        self.address = f"127.0.0.1:{server.add_insecure_port(address)}"
+        await server.start()
+        return server
 
     async def ApplyScores(  # noqa: N802 - the contract's name
         self, request: scores_pb2.ApplyScoresRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -14,9 +14,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from arq_worker.circuit_breaker import CircuitBreaker
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.relay import LONGEST_RETRY, Relay, retry_delay
-from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
+from scoreline.line_provider.v1 import scores_pb2
 
 Rate = Callable[..., Awaitable[None]]
 States = Callable[[], Awaitable[dict[str, int]]]
@@ -64,10 +65,9 @@ async def test_a_rejection_settles_with_its_reason(
         grpc.StatusCode.DEADLINE_EXCEEDED,
         grpc.StatusCode.UNAUTHENTICATED,
         grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.INTERNAL,
     ],
 )
-async def test_an_unknown_outcome_is_asked_again_and_never_compensated(
+async def test_a_call_that_fails_whatever_is_in_it_is_asked_again_and_never_compensated(
     code: grpc.StatusCode,
     relay: Relay,
     rate: Rate,
@@ -76,10 +76,27 @@ async def test_an_unknown_outcome_is_asked_again_and_never_compensated(
     line_provider: FaultyLineProvider,
 ) -> None:
     answer, line_provider.answer = line_provider.answer, lambda request: code
+    await rate(3)
+    draining = asyncio.create_task(relay.drain())
+    while len(line_provider.requests) < 3:
+        assert not draining.done()
+        await asyncio.sleep(0.01)
+    assert await states() == {"pending": 3}
+    assert await outbox_errors(owner) == {1: f"{code.name}: as the test wants it"}
+
+    line_provider.answer = answer
+    assert await draining == 3
+    assert await states() == {"confirmed": 3}
+
+
+async def test_a_message_that_makes_its_call_fail_is_asked_again_and_never_compensated(
+    relay: Relay, rate: Rate, states: States, owner: AsyncEngine, line_provider: FaultyLineProvider
+) -> None:
+    answer, line_provider.answer = line_provider.answer, lambda request: grpc.StatusCode.INTERNAL
     await rate()
     assert await relay.drain() == 0
     assert await states() == {"pending": 1}
-    assert await outbox_errors(owner) == {1: f"{code.name}: as the test wants it"}
+    assert await outbox_errors(owner) == {1: "INTERNAL: as the test wants it"}
 
     line_provider.answer = answer
     await make_due(owner)
@@ -123,16 +140,15 @@ async def test_nothing_is_claimed_while_line_provider_is_away(
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
     async with LineProviderClient(f"127.0.0.1:{port}", TOKEN, timedelta(seconds=5)) as client:
-        draining = asyncio.create_task(Relay(worker_engine, client, batch_size=100, lease=timedelta(minutes=5)).drain())
+        breaker = CircuitBreaker(client.is_serving)
+        relay = Relay(worker_engine, client, breaker, batch_size=100, lease=timedelta(minutes=5))
+        draining = asyncio.create_task(relay.drain())
         done, _ = await asyncio.wait({draining}, timeout=0.5)
         assert not done
         async with owner.connect() as connection:
             assert await connection.scalar(text("SELECT max(attempts) FROM scores_outbox")) == 0
 
-        server = grpc.aio.server()
-        scores_pb2_grpc.add_ScoreServiceServicer_to_server(line_provider, server)
-        assert server.add_insecure_port(f"127.0.0.1:{port}") == port
-        await server.start()
+        server = await line_provider.serve(f"127.0.0.1:{port}")
         assert await draining == 5
         await server.stop(None)
     assert await states() == {"confirmed": 5}
@@ -164,6 +180,7 @@ async def test_the_worker_can_neither_write_ratings_nor_forget_them(worker_engin
         "DELETE FROM scores",
         "TRUNCATE scores_outbox",
         "INSERT INTO scores SELECT * FROM scores",
+        "DELETE FROM final_results",
         "DROP TABLE scores",
     ):
         async with worker_engine.connect() as connection:

@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc
 from faulty_line_provider import TOKEN, FaultyLineProvider
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from arq_worker.relay import Relay
 from devstack.valkey import Valkey
 
 Rate = Callable[..., Awaitable[None]]
@@ -21,15 +23,22 @@ States = Callable[[], Awaitable[dict[str, int]]]
 COMMAND = Path(sys.executable).with_name("arq-worker")
 
 
-@asynccontextmanager
-async def worker(worker_url: str, redis_url: str, address: str) -> AsyncIterator[Process]:
-    settings = {
+def settings(worker_url: str, redis_url: str, address: str) -> dict[str, str]:
+    return {
         "ARQ_WORKER_DATABASE_URL": worker_url,
         "ARQ_WORKER_REDIS_URL": redis_url,
         "ARQ_WORKER_LINE_PROVIDER_ADDRESS": address,
         "ARQ_WORKER_LINE_PROVIDER_TOKEN": TOKEN,
+        "ARQ_WORKER_RPC_TIMEOUT": "5",
+        "ARQ_WORKER_LEASE": "20.5",
     }
-    process = await asyncio.create_subprocess_exec(COMMAND, "run", env=os.environ | settings)
+
+
+@asynccontextmanager
+async def worker(worker_url: str, redis_url: str, address: str) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, "run", env=os.environ | settings(worker_url, redis_url, address)
+    )
     try:
         yield process
     finally:
@@ -103,3 +112,68 @@ async def test_a_missing_setting_is_one_line_that_names_it_and_the_file_to_copy(
     assert errors.decode().splitlines() == [
         "ARQ_WORKER_DATABASE_URL: is missing. See arq_worker/.env_example: copy it to .env and edit it."
     ]
+
+
+async def arq_worker(*arguments: str, worker_url: str) -> tuple[int, str]:
+    """Runs a command to its end; answers with its exit code and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, *arguments, env=os.environ | settings(worker_url, "redis://localhost:1", "localhost:1"), stdout=PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def test_an_operator_sees_what_is_stuck_and_has_it_sent_now(
+    worker_url: str,
+    owner: AsyncEngine,
+    rate: Rate,
+    states: States,
+    relay: Relay,
+    line_provider: FaultyLineProvider,
+) -> None:
+    answer, line_provider.answer = line_provider.answer, lambda request: grpc.StatusCode.INTERNAL
+    await rate(2)
+    assert await relay.drain() == 0
+    async with owner.begin() as connection:
+        await connection.execute(text("UPDATE scores_outbox SET next_attempt_at = now() + interval '1 hour'"))
+
+    status, listed = await arq_worker("outbox", "list", worker_url=worker_url)
+    assert status == 0
+    rows = listed.splitlines()[1:]
+    assert len(rows) == 2
+    assert all("INTERNAL: as the test wants it" in row for row in rows)
+
+    line_provider.answer = answer
+    first_id = rows[0].split()[0]
+    assert await arq_worker("outbox", "retry", first_id, worker_url=worker_url) == (0, "1 will be sent now.\n")
+    assert await relay.drain() == 1
+    assert await arq_worker("outbox", "retry", "--all", worker_url=worker_url) == (0, "1 will be sent now.\n")
+    assert await relay.drain() == 1
+    assert await states() == {"confirmed": 2}
+
+
+async def test_retry_wants_to_know_what(worker_url: str) -> None:
+    for arguments in ((), ("1", "--all")):
+        status, _ = await arq_worker("outbox", "retry", *arguments, worker_url=worker_url)
+        assert status == 2
+
+
+async def test_a_number_of_seconds_is_a_number(worker_url: str, tmp_path: Path) -> None:
+    for value, expected in (
+        ("soon", "must be a number of seconds, like 10 or 0.5"),
+        ("0", "must be more than 0 seconds"),
+    ):
+        process = await asyncio.create_subprocess_exec(
+            COMMAND,
+            "outbox",
+            "list",
+            cwd=tmp_path,
+            env=os.environ | settings(worker_url, "redis://localhost:1", "localhost:1") | {"ARQ_WORKER_LEASE": value},
+            stderr=PIPE,
+        )
+        _, errors = await process.communicate()
+        assert process.returncode == 2
+        assert errors.decode().startswith("ARQ_WORKER_LEASE: ")
+        assert expected in errors.decode()
+    assert (await arq_worker("outbox", "list", worker_url=worker_url))[0] == 0

@@ -35,10 +35,16 @@ def _number(value: object) -> object:
         raise ValueError("must be a number of seconds, like 10 or 0.5") from None
 
 
+def _some_time(value: timedelta) -> timedelta:
+    if not timedelta(0) < value <= timedelta(days=1):
+        raise ValueError("must be more than 0 seconds and at most a day")
+    return value
+
+
 PostgresUrl = Annotated[SecretStr, AfterValidator(_asyncpg_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 # Pydantic itself takes a number for seconds, but not the text that every environment variable is.
-Seconds = Annotated[timedelta, BeforeValidator(_number), Field(gt=timedelta(0), le=timedelta(days=1))]
+Seconds = Annotated[timedelta, BeforeValidator(_number), AfterValidator(_some_time)]
 Address = Annotated[str, Field(pattern=r"^\S+:\d+$")]
 
 

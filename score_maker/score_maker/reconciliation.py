@@ -4,7 +4,7 @@ What line_provider has applied is confirmed here, however that was learnt. What 
 there once more, through the outbox like any other rating. Ratings with a message in the outbox are left to it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -116,8 +116,7 @@ async def record_final_result(
     await connection.execute(statement.on_conflict_do_nothing())
 
 
-async def without_final_result(connection: AsyncConnection, event_ids: Iterable[int]) -> set[int]:
-    """Those of the events whose final result is not recorded."""
-    wanted = list(event_ids)
-    query = select(final_results.c.event_id).where(final_results.c.event_id == func.any(wanted))
-    return set(wanted) - set(await connection.scalars(query))
+async def clock(connection: AsyncConnection) -> datetime:
+    """The time that ratings are accepted by."""
+    now: datetime = (await connection.execute(select(func.now()))).scalar_one()
+    return now

@@ -1,0 +1,99 @@
+"""Reconciliation: both services' totals of each event are compared all the time, and mended where they differ.
+
+Only what can be compared is: an event with nothing undecided, whose records here were the same before and after
+line_provider was asked. One that both sides agreed on is left alone until line_provider changes it, so that a pass
+costs next to nothing where nothing happened; once in a while everything is compared again.
+"""
+
+import time
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from arq_worker import metrics
+from arq_worker.line_provider_client import PAGE, EventRecord, LineProviderClient
+from score_maker import outbox, reconciliation
+from score_maker.domain import mend
+from score_maker.reconciliation import OwnTotals
+
+log = structlog.get_logger(__name__)
+
+EVERYTHING_AFTER_SECONDS = 3_600
+
+
+class Reconciler:
+    """Compares and mends; remembers what was agreed on."""
+
+    def __init__(self, engine: AsyncEngine, line_provider: LineProviderClient) -> None:
+        self._engine = engine
+        self._line_provider = line_provider
+        self._agreed_revisions: dict[int, int] = {}
+        self._forget_at = time.monotonic() + EVERYTHING_AFTER_SECONDS
+        self._divergent: set[int] = set()
+
+    async def run(self) -> int:
+        """One pass; answers how many events differ. Raises LineProviderAway and SQLAlchemyError."""
+        if time.monotonic() > self._forget_at:
+            self._agreed_revisions.clear()
+            self._forget_at = time.monotonic() + EVERYTHING_AFTER_SECONDS
+        async for page in self._line_provider.list_events():
+            changed = [event for event in page if self._agreed_revisions.get(event.event_id) != event.revision]
+            if changed:
+                await self._reconcile(changed)
+        metrics.DIVERGENT_EVENTS.set(len(self._divergent))
+        await self._measure_outbox()
+        return len(self._divergent)
+
+    async def _reconcile(self, events: Sequence[EventRecord]) -> None:
+        before = await self._own_totals([event.event_id for event in events])
+        quiet = [event_id for event_id, own in before.items() if not own.undecided]
+        there = await self._line_provider.totals(quiet)
+        after = await self._own_totals(quiet)
+        for event in events:
+            own = after.get(event.event_id)
+            if own is None or own != before[event.event_id] or event.event_id not in there:
+                continue
+            if (own.count, own.sum) == there[event.event_id]:
+                await self._agree(event, own)
+            else:
+                await self._mend(event, own, there[event.event_id])
+
+    async def _own_totals(self, event_ids: list[int]) -> dict[int, OwnTotals]:
+        async with self._engine.connect() as connection:
+            return await reconciliation.totals(connection, event_ids)
+
+    async def _agree(self, event: EventRecord, own: OwnTotals) -> None:
+        self._agreed_revisions[event.event_id] = event.revision
+        self._divergent.discard(event.event_id)
+        if event.finalized_at is not None:
+            # Whoever made it final may not have lived to record it.
+            async with self._engine.begin() as connection:
+                await reconciliation.record_final_result(
+                    connection, event.event_id, count=own.count, total=own.sum, finalized_at=event.finalized_at
+                )
+
+    async def _mend(self, event: EventRecord, own: OwnTotals, there: tuple[int, int]) -> None:
+        self._divergent.add(event.event_id)
+        log.error("divergence", event_id=event.event_id, confirmed=(own.count, own.sum), applied=there)
+        after = None
+        async for page in self._line_provider.list_applied(event.event_id):
+            until = max(page) if len(page) == PAGE else None
+            async with self._engine.begin() as connection:
+                scores = await reconciliation.list_scores(connection, event.event_id, after=after, until=until)
+                differing = {
+                    score.rater_id: page.get(score.rater_id)
+                    for score in scores
+                    if mend(score, page.get(score.rater_id), score.accepted_at)[1] is not None
+                }
+                mended = await reconciliation.mend_scores(connection, event.event_id, differing, event.deadline)
+            for mending, count in mended.items():
+                metrics.MENDED.labels(mending).inc(count)
+                log.warning("mended", event_id=event.event_id, mending=mending, scores=count)
+            after = until
+
+    async def _measure_outbox(self) -> None:
+        async with self._engine.connect() as connection:
+            depth = await outbox.depth(connection)
+        metrics.OUTBOX_MESSAGES.set(depth.messages)
+        metrics.OUTBOX_OLDEST_SECONDS.set(depth.oldest_age.total_seconds() if depth.oldest_age else 0)
