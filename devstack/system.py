@@ -188,7 +188,13 @@ class System:
         await _together(self.postgres.start(), self.valkey.start())
         self._say("migrating the databases …")
         await _together(self._prepare_line_provider(), self._prepare_score_maker())
-        self._say("starting line_provider …")
+        self._say("starting line_provider and arq_worker …")
+        await _together(self._start_line_provider(), self.arq_worker.start())
+        # Last, so that it knows all events as soon as it answers.
+        self._say("starting score_maker …")
+        await self.score_maker.start()
+
+    async def _start_line_provider(self) -> None:
         await self.line_provider.start()
         if self._events is not None:
             imported = await self._run(
@@ -199,8 +205,6 @@ class System:
             )
             for line in imported.splitlines():
                 self._say(line)
-        self._say("starting score_maker and arq_worker …")
-        await _together(self.score_maker.start(), self.arq_worker.start())
 
     async def _prepare_line_provider(self) -> None:
         password = self._credentials.line_provider_password
