@@ -15,7 +15,10 @@ MARKER = "<!-- ci: these commands are run as they stand here against `make up` -
 
 _BLOCK = re.compile(r"^```sh\n(?P<commands>.*?)^```\n(?:^```json\n(?P<answer>.*?)^```)?", re.MULTILINE | re.DOTALL)
 _ERROR_STATUS = re.compile(r'"status": ?[45]\d\d')
-_PREAMBLE = 'set -euo pipefail\ncurl() { command curl --fail-with-body --show-error "$@"; echo; }\n'
+_PREAMBLE = """\
+set -euo pipefail
+curl() { local status=0; command curl --fail-with-body --show-error "$@" || status=$?; echo; return $status; }
+"""
 _CURL_GOT_AN_HTTP_ERROR = 22
 
 
