@@ -53,16 +53,24 @@ def package_index() -> str:
     return subprocess.run([python, "-c", default], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def poetry(arguments: list[str], folder: Path) -> None:
+def poetry(arguments: list[str], folder: Path, *, shown: bool = True) -> None:
+    """Runs Poetry; what it says is shown as it says it, or else only where it fails."""
     # Poetry asks its default index for JSON pages that mirrors lack; the plugin has it ask pip's index as pip does.
     environment = os.environ | {
         "POETRY_PYPI_MIRROR_URL": os.environ.get("POETRY_PYPI_MIRROR_URL") or package_index(),
         "POETRY_VIRTUALENVS_IN_PROJECT": "true",
         "POETRY_VIRTUALENVS_CREATE": str(folder == ROOT).lower(),
+        # The Python that runs this, rather than the first one in PATH.
+        "POETRY_VIRTUALENVS_USE_POETRY_PYTHON": "true",
         "POETRY_KEYRING_ENABLED": "false",
     }
     environment.pop("VIRTUAL_ENV", None)
-    subprocess.run([str(POETRY), "--no-interaction", *arguments], check=True, cwd=folder, env=environment)
+    command = [str(POETRY), "--no-interaction", *arguments]
+    output = None if shown else subprocess.PIPE
+    done = subprocess.run(command, check=False, cwd=folder, env=environment, stdout=output, stderr=output, text=True)
+    if done.returncode:
+        print(done.stdout or "", done.stderr or "", sep="", end="", file=sys.stderr)
+        raise subprocess.CalledProcessError(done.returncode, command)
 
 
 def ensure_environment() -> None:
@@ -73,7 +81,7 @@ def ensure_environment() -> None:
     if stamp.is_file() and stamp.read_text() == wanted:
         return
     say("installing the locked packages into .venv …")
-    poetry(["install", "--quiet"], ROOT)
+    poetry(["install"], ROOT, shown=False)
     stamp.write_text(wanted)
 
 
