@@ -7,7 +7,7 @@ import asyncio
 import http.client
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -39,11 +39,13 @@ def _say_nothing(sentence: str) -> None:
 
 
 class System:
-    """PostgreSQL, Valkey, line_provider, score_maker and arq_worker, with everything that they keep under `data`.
+    """line_provider and score_maker with a PostgreSQL server each, Valkey and arq_worker; what they keep is in `data`.
 
     A context manager: entering starts all of it, leaving stops it. One that was stopped may be started again and
     continues with its data. The addresses are free ones of this machine where none are given. With `events`, that
-    file is imported where there are no events yet. `say` hears about the progress, a short sentence at a time.
+    file is imported where there are no events yet. `settings` are environment variables that every service is given
+    on top of what the system itself tells it, each time that it starts. `say` hears about the progress, a short
+    sentence at a time.
 
     Each process has a handle with start(), stop(), kill() and running. What ends stays so until it is started again,
     or until supervise() does that.
@@ -56,6 +58,7 @@ class System:
         http: Address | None = None,
         grpc: Address | None = None,
         events: Path | None = DEMO_EVENTS,
+        settings: Mapping[str, str] | None = None,
         say: Callable[[str], None] = _say_nothing,
     ) -> None:
         data = data.resolve()
@@ -64,11 +67,13 @@ class System:
         self.grpc = grpc or Address.free()
         self._data = data
         self._events = events
+        self._settings = {} if settings is None else settings
         self._say = say
         self._lock = FolderLock(data)
         self._known: Credentials | None = None
 
-        self.postgres = Postgres(data / "postgres")
+        self.line_provider_postgres = Postgres(data / "line_provider_postgres")
+        self.score_maker_postgres = Postgres(data / "score_maker_postgres")
         self.valkey = Valkey(data / "valkey")
         self.line_provider = Process(
             _LINE_PROVIDER,
@@ -93,7 +98,7 @@ class System:
     @property
     def processes(self) -> tuple[Process, ...]:
         """All, in the order in which they start."""
-        return (self.postgres, self.valkey, *self.services)
+        return (self.line_provider_postgres, self.score_maker_postgres, self.valkey, *self.services)
 
     @property
     def http_url(self) -> str:
@@ -115,16 +120,19 @@ class System:
 
     @property
     def line_provider_database_url(self) -> str:
-        return self.postgres.url(_LINE_PROVIDER, user=_LINE_PROVIDER, password=self._credentials.line_provider_password)
+        password = self._credentials.line_provider_password
+        return self.line_provider_postgres.url(_LINE_PROVIDER, user=_LINE_PROVIDER, password=password)
 
     @property
     def score_maker_database_url(self) -> str:
-        return self.postgres.url(_SCORE_MAKER, user=_SCORE_MAKER, password=self._credentials.score_maker_password)
+        password = self._credentials.score_maker_password
+        return self.score_maker_postgres.url(_SCORE_MAKER, user=_SCORE_MAKER, password=password)
 
     @property
     def arq_worker_database_url(self) -> str:
         """score_maker's database with the few rights of the worker."""
-        return self.postgres.url(_SCORE_MAKER, user=_ARQ_WORKER, password=self._credentials.arq_worker_password)
+        password = self._credentials.arq_worker_password
+        return self.score_maker_postgres.url(_SCORE_MAKER, user=_ARQ_WORKER, password=password)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -150,8 +158,8 @@ class System:
     async def stop(self) -> None:
         """Stops what runs, the takers of ratings first and the databases last."""
         await _together(self.score_maker.stop(), self.arq_worker.stop())
-        for process in (self.line_provider, self.valkey, self.postgres):
-            await process.stop()
+        await self.line_provider.stop()
+        await _together(self.valkey.stop(), self.line_provider_postgres.stop(), self.score_maker_postgres.stop())
         self._lock.release()
 
     def kill(self) -> None:
@@ -159,13 +167,13 @@ class System:
         for process in self.processes:
             process.send_signal(signal.SIGKILL)
 
-    def another_worker(self, name: str) -> Process:
-        """An arq_worker beside the others, for its maker to start and to stop."""
+    def another_worker(self, name: str, settings: Mapping[str, str] | None = None) -> Process:
+        """An arq_worker beside the others, with settings of its own on top, for its maker to start and to stop."""
         return Process(
             name,
             [*_script("arq-worker"), "run"],
             state=self._data,
-            environment=self._arq_worker_settings,
+            environment=lambda: self._arq_worker_settings() | dict(settings or {}),
             is_ready=self._arq_worker_reports,
         )
 
@@ -185,7 +193,7 @@ class System:
         self._known = Credentials.of(self._data / "secrets.json")
 
         self._say("starting PostgreSQL and Valkey …")
-        await _together(self.postgres.start(), self.valkey.start())
+        await _together(self.line_provider_postgres.start(), self.score_maker_postgres.start(), self.valkey.start())
         self._say("migrating the databases …")
         await _together(self._prepare_line_provider(), self._prepare_score_maker())
         self._say("starting line_provider and arq_worker …")
@@ -208,15 +216,15 @@ class System:
 
     async def _prepare_line_provider(self) -> None:
         password = self._credentials.line_provider_password
-        await self.postgres.create_database(_LINE_PROVIDER, owner=_LINE_PROVIDER, password=password)
+        await self.line_provider_postgres.create_database(_LINE_PROVIDER, owner=_LINE_PROVIDER, password=password)
         await self._run(
             "line_provider-migrate", *_script("line-provider"), "migrate", environment=self._line_provider_settings
         )
 
     async def _prepare_score_maker(self) -> None:
-        credentials = self._credentials
-        await self.postgres.create_database(_SCORE_MAKER, owner=_SCORE_MAKER, password=credentials.score_maker_password)
-        await self.postgres.create_role(_ARQ_WORKER, password=credentials.arq_worker_password, database=_SCORE_MAKER)
+        credentials, server = self._credentials, self.score_maker_postgres
+        await server.create_database(_SCORE_MAKER, owner=_SCORE_MAKER, password=credentials.score_maker_password)
+        await server.create_role(_ARQ_WORKER, password=credentials.arq_worker_password, database=_SCORE_MAKER)
         await self._run(
             "score_maker-migrate", *_script("score-maker"), "migrate", environment=self._score_maker_settings
         )
@@ -251,6 +259,7 @@ class System:
             "LINE_PROVIDER_LISTEN": str(self.grpc),
             "LINE_PROVIDER_ADMIN_TOKEN": self.admin_token,
             "LINE_PROVIDER_WORKER_TOKEN": self.worker_token,
+            **self._settings,
         }
 
     def _score_maker_settings(self) -> dict[str, str]:
@@ -263,6 +272,7 @@ class System:
             "SCORE_MAKER_PORT": str(self.http.port),
             "SCORE_MAKER_WORKER_ROLE": _ARQ_WORKER,
             **self._no_proxy(),
+            **self._settings,
         }
 
     def _arq_worker_settings(self) -> dict[str, str]:
@@ -272,6 +282,7 @@ class System:
             "ARQ_WORKER_LINE_PROVIDER_ADDRESS": self.grpc_address,
             "ARQ_WORKER_LINE_PROVIDER_TOKEN": self.worker_token,
             **self._no_proxy(),
+            **self._settings,
         }
 
     def _no_proxy(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from devstack.processes import Process
 
 _COLOURS = (36, 35, 33, 34, 32)
 _POLL_SECONDS = 0.1
-_NAME_WIDTH = len("line_provider")
+_NAME_WIDTH = len("line_provider_postgres")
 
 
 class Terminal:

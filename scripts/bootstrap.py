@@ -82,6 +82,9 @@ def ensure_environment() -> None:
         return
     say("installing the locked packages into .venv …")
     poetry(["install"], ROOT, shown=False)
+    # Whoever may not write here (another user, or one who forbids it) would compile all of it anew at each start.
+    compile_all = [str(ENVIRONMENT / "bin" / "python"), "-m", "compileall", "-q", "-j", "0", str(ENVIRONMENT / "lib")]
+    subprocess.run(compile_all, check=False, stdout=subprocess.DEVNULL)
     stamp.write_text(wanted)
 
 

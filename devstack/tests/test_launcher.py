@@ -144,7 +144,7 @@ def test_a_taken_port_is_told_with_the_variable_that_changes_it_before_anything_
     assert refused.stderr.count("\n") == 1
     assert f"Port {address.port}" in refused.stderr
     assert f"`{variable}=" in refused.stderr
-    assert not (launcher.data / "postgres").exists()
+    assert not (launcher.data / "score_maker_postgres").exists()
 
 
 @pytest.mark.parametrize(
@@ -174,12 +174,12 @@ def test_one_runs_for_a_folder_restarts_what_dies_and_ends_cleanly_by_ctrl_c(lau
     assert f"running here already, as process {launcher.process.pid}" in second.stderr
 
     before = launcher.services()
-    for name in ("score_maker", "postgres"):
+    for name in ("score_maker", "score_maker_postgres"):
         os.kill(before[name], signal.SIGKILL)
         launcher.await_output(f"{name} was killed by SIGKILL; it starts again")
     eventually(launcher.serves, lambda: launcher.output)
     after = launcher.services()
-    assert {name for name in before if before[name] != after[name]} == {"score_maker", "postgres"}
+    assert {name for name in before if before[name] != after[name]} == {"score_maker", "score_maker_postgres"}
 
     os.killpg(launcher.process.pid, signal.SIGINT)
     assert launcher.process.wait(PATIENCE_SECONDS) == 0
