@@ -5,7 +5,7 @@ POETRY := $(PYTHON) ../scripts/bootstrap.py poetry
 
 LOCKED := line_provider score_maker arq_worker
 
-.PHONY: help up down reset test check format stubs lock environment
+.PHONY: help up down reset test torture sabotage check format stubs lock environment
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -22,6 +22,12 @@ reset: environment ## stop it and remove all its data
 
 test: environment ## all tests, or those that ARGS names: make test ARGS="score_maker/tests -k score"
 	$(IN_ENVIRONMENT) -m pytest $(ARGS)
+
+torture: environment ## break everything under load and check that nothing is lost: make torture SEED=7 MINUTES=10
+	PYTHONPATH=tests $(IN_ENVIRONMENT) -m torture $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),1)
+
+sabotage: environment ## take each protection away in turn and see that the checker of `make torture` notices
+	$(IN_ENVIRONMENT) -m pytest -m torture tests $(ARGS)
 
 check: environment ## style, types, the contract, stubs and locks up to date
 	$(IN_ENVIRONMENT) -m ruff check .

@@ -8,6 +8,7 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from torture.arena import Arena
 from waiting import eventually
 
 from devstack.system import System
@@ -22,6 +23,13 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
     """With the demo events. A test that stops a part of it starts that part again."""
     async with System(tmp_path_factory.mktemp("system")) as system:
         yield system
+
+
+@pytest.fixture(scope="session")
+async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
+    """Another whole system, to be broken. A test leaves it whole."""
+    async with Arena(tmp_path_factory.mktemp("arena")) as arena:
+        yield arena
 
 
 @pytest.fixture

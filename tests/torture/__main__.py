@@ -1,0 +1,47 @@
+"""`python -m torture`, which `make torture` calls."""
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import uvloop
+
+# Otherwise gRPC's core tells of each process that is started. It reads this as it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+from torture.arena import Arena
+from torture.report import report
+from torture.run import Outcome, Plan, run
+
+
+def _say(sentence: str) -> None:
+    print(f"torture: {sentence}", flush=True)
+
+
+async def _torture(plan: Plan, data: Path) -> Outcome:
+    async with Arena(data, say=_say) as arena:
+        return await run(arena, plan, _say)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m torture", description="Breaks everything, and checks everything.")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--minutes", type=float, default=1)
+    parser.add_argument("--raters", type=int, default=160)
+    arguments = parser.parse_args()
+    plan = Plan(arguments.seed, arguments.minutes * 60, raters=arguments.raters)
+    _say(f"seed {plan.seed}, {arguments.minutes:g} min; SEED={plan.seed} replays it")
+    data = Path(tempfile.mkdtemp(prefix="scoreline-torture-"))
+    outcome = uvloop.run(_torture(plan, data))
+    print(report(outcome))
+    if outcome.violations:
+        sys.exit(f"torture: failed; the logs of all processes are in {data}")
+    shutil.rmtree(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""What clients were told of their ratings, and what they may therefore hold the service to.
+
+A rater speaks one request at a time. So a word (a rating or a withdrawal) whose outcome is unknown has either made the
+next version or none by the time that its rater speaks again, and what may be said of a score lies between two bounds:
+the highest version that its rater was told of, and one more for each word of unknown outcome since.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from torture.events import now
+
+Key = tuple[int, UUID]
+
+# How much of a score's story is told with a violation.
+_LONGEST_STORY = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was broken: the sentence, and what there is to see."""
+
+    promise: str
+    details: str
+
+    def __str__(self) -> str:
+        return f"{self.promise}\n    " + self.details.replace("\n", "\n    ")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What the rater said in one acknowledged version; no value is a withdrawal."""
+
+    value: int | None
+    accepted_at: datetime
+
+
+@dataclass(slots=True)
+class Told:
+    """What one rater knows of one score."""
+
+    floor: int = 0
+    unknown: list[int | None] = field(default_factory=list)
+    words: dict[int, Word] = field(default_factory=dict)
+    # What was said while an outcome was unknown is never ruled out for the versions that this may have made.
+    guesses: set[int | None] = field(default_factory=set)
+    story: list[tuple[datetime, str]] = field(default_factory=list)
+
+    @property
+    def ceiling(self) -> int:
+        return self._base + len(self.unknown)
+
+    @property
+    def last_acknowledged(self) -> int:
+        return max(self.words, default=0)
+
+    _base: int = 0
+
+    def may_be(self, version: int, value: int | None) -> bool:
+        """Whether this version of the score may have said that."""
+        word = self.words.get(version)
+        return value in self.guesses if word is None else value == word.value
+
+    def acknowledge(self, version: int, word: Word) -> None:
+        self.words[version] = word
+        self.floor = self._base = version
+        self.unknown.clear()
+
+    def see(self, version: int) -> None:
+        self.floor = max(self.floor, version)
+
+    def lose_sight(self, value: int | None) -> None:
+        self.unknown.append(value)
+        self.guesses.add(value)
+
+    def tell(self, sentence: str) -> None:
+        self.story.append((now(), sentence))
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedWord:
+    """A word that the service refused at once, and why; to be justified by what became of the event."""
+
+    key: Key
+    answered_at: datetime
+    problem: str
+
+
+@dataclass(slots=True)
+class History:
+    """All that all clients were told. Each answer is held against what was told before, as it comes."""
+
+    told: dict[Key, Told] = field(default_factory=dict)
+    refused: list[RefusedWord] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def of(self, key: Key) -> Told:
+        return self.told.setdefault(key, Told())
+
+    def acknowledged(self, key: Key, value: int | None, score: Mapping[str, Any]) -> None:
+        """The answer to a word: it is stored."""
+        told, version = self.of(key), int(score["version"])
+        told.tell(f"said {value}: acknowledged as version {version}")
+        self.counts["withdrawals acknowledged" if value is None else "ratings acknowledged"] += 1
+        if not told.floor < version <= told.ceiling + 1:
+            bounds = f"it must lie from {told.floor + 1} to {told.ceiling + 1}, and is {version}"
+            self.broken("each word makes one new version of its score", key, bounds)
+        if (score["score"], score["state"]) != (value, "pending"):
+            self.broken("an answer speaks of the word that it acknowledges", key, f"it was {dict(score)}")
+        told.acknowledge(version, Word(value, datetime.fromisoformat(score["accepted_at"])))
+
+    def outcome_unknown(self, key: Key, value: int | None, why: str) -> None:
+        told = self.of(key)
+        told.tell(f"said {value}: {why}, so its outcome is unknown")
+        told.lose_sight(value)
+        self.counts[f"outcome unknown: {why}"] += 1
+
+    def refusal(self, key: Key, value: int | None, problem: str) -> None:
+        self.of(key).tell(f"said {value}: refused as {problem}")
+        self.refused.append(RefusedWord(key, now(), problem))
+        self.counts[f"refused: {problem}"] += 1
+
+    def nothing_stood(self, key: Key, score: Mapping[str, Any]) -> None:
+        """The answer to a withdrawal that had nothing to withdraw."""
+        self.counts["withdrawals of nothing"] += 1
+        self.saw(key, score)
+        if score["score"] is not None:
+            self.broken("nothing stands where there is nothing to withdraw", key, f"told was {dict(score)}")
+
+    def saw(self, key: Key, score: Mapping[str, Any]) -> None:
+        """The score as a read shows it."""
+        told, version = self.of(key), int(score["version"])
+        told.tell(f"saw version {version}: {score['score']}, {score['state']}")
+        self.counts["reads"] += 1
+        if not told.floor <= version <= told.ceiling:
+            bounds = f"it must lie from {told.floor} to {told.ceiling}, and is {version}"
+            self.broken("nobody sees their own word vanish, nor a version go back", key, bounds)
+        elif score["state"] == "rejected":
+            if score["score"] != score["confirmed_score"]:
+                self.broken("a rejected word gives way to the last confirmed one", key, f"told was {dict(score)}")
+        elif not told.may_be(version, score["score"]):
+            self.broken("a score is what its rater said", key, f"told was {dict(score)}")
+        elif (score["state"] == "withdrawn") is not (score["score"] is None) and score["state"] != "pending":
+            self.broken("a score without a value is withdrawn, and no other", key, f"told was {dict(score)}")
+        told.see(version)
+
+    def saw_none(self, key: Key) -> None:
+        told = self.of(key)
+        told.tell("saw no score")
+        self.counts["reads of nothing"] += 1
+        if told.floor:
+            self.broken("nobody sees their own word vanish", key, f"version {told.floor} was known")
+
+    def unexpected(self, key: Key | None, what: str) -> None:
+        self.counts["unexpected answers"] += 1
+        self.broken("every answer is one that the API documents for the case", key, what)
+
+    def broken(self, promise: str, key: Key | None, details: str) -> None:
+        self.violations.append(Violation(promise, details if key is None else f"{self.describe(key)}\n{details}"))
+
+    def describe(self, key: Key) -> str:
+        """All that the rater was told, or the end of it."""
+        event_id, rater_id = key
+        story = self.of(key).story
+        lines = [f"{at.isoformat()} {sentence}" for at, sentence in story[-_LONGEST_STORY:]]
+        if len(story) > len(lines):
+            lines.insert(0, f"… {len(story) - len(lines)} earlier")
+        return "\n".join([f"event {event_id}, rater {rater_id}:", *(f"  {line}" for line in lines)])

@@ -1,0 +1,73 @@
+"""The nemesis: breaks one thing after the other, several at a time, in an order that its seed decides."""
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import asyncpg
+from redis.exceptions import RedisError
+
+from torture.events import now
+from torture.faults import Fault, NoOccasion, Theatre
+
+_PAUSE_SECONDS = (0.5, 2.5)
+# So many faults may be under way at once.
+_AT_ONCE = 3
+
+
+@dataclass(slots=True)
+class Deeds:
+    """What was done: completed faults by name, those that found nothing to strike, and the order of all."""
+
+    done: Counter[str] = field(default_factory=Counter)
+    idle: Counter[str] = field(default_factory=Counter)
+    story: list[tuple[datetime, str]] = field(default_factory=list)
+
+
+class Nemesis:
+    """Deals faults like cards: each kind comes once before any comes again."""
+
+    def __init__(self, theatre: Theatre, faults: Sequence[Fault], rng: random.Random) -> None:
+        self.deeds = Deeds()
+        self._theatre = theatre
+        self._faults = faults
+        self._rng = rng
+        self._targets: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._dealt = 0
+        self._turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def rage(self, seconds: float) -> None:
+        """For so long, and until each kind has come once. Returns when the last is over and all may recover."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        async with asyncio.TaskGroup() as group:
+            while not self._dealt or loop.time() < end:
+                deck = list(self._faults)
+                self._rng.shuffle(deck)
+                for fault in deck:
+                    if self._dealt >= len(deck) and loop.time() >= end:
+                        break
+                    self._dealt += 1
+                    await self._turn.acquire()
+                    # All chance is drawn here, so that it does not depend on what happens meanwhile.
+                    group.create_task(self._inflict(fault, random.Random(self._rng.random())))
+                    await asyncio.sleep(self._rng.uniform(*_PAUSE_SECONDS))
+
+    async def _inflict(self, fault: Fault, rng: random.Random) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                # In one order for all, so that no two wait for each other.
+                for target in sorted(fault.targets):
+                    await stack.enter_async_context(self._targets[target])
+                self.deeds.story.append((now(), fault.name))
+                await fault.inflict(self._theatre, rng)
+            self.deeds.done[fault.name] += 1
+        except (NoOccasion, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError) as error:
+            # Another fault has what this one needs: a database to ask, a batch to wait for.
+            self.deeds.idle[f"{fault.name}: {type(error).__name__}"] += 1
+        finally:
+            self._turn.release()

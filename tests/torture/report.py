@@ -1,0 +1,65 @@
+"""What a run prints: what it tried, and what came of it."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from torture.arena import Sample
+from torture.run import Outcome
+
+_SHOWN_VIOLATIONS = 5
+
+
+def report(outcome: Outcome) -> str:
+    return "\n".join(_lines(outcome))
+
+
+def _lines(outcome: Outcome) -> Iterator[str]:
+    plan, counts, traffic = outcome.plan, outcome.history.counts, outcome.theatre.arena.worker_link.traffic
+    done = outcome.deeds.done
+    yield f"seed {plan.seed}: {outcome.seconds:.0f} s of torture, {plan.raters} raters, {len(outcome.events)} events"
+    yield f"{done.total()} faults of {len(done)} kinds:"
+    yield from _table(done)
+    if outcome.deeds.idle:
+        yield "faults that another one left nothing to strike at:"
+        yield from _table(outcome.deeds.idle)
+    acknowledged = counts["ratings acknowledged"] + counts["withdrawals acknowledged"]
+    yield f"{acknowledged} words acknowledged. What clients were told:"
+    yield from _table(counts)
+    yield f"{traffic.batches} batches sent by the workers; line_provider's verdicts:"
+    yield from _table(traffic.verdicts + Counter({f"rejected: {name}": n for name, n in traffic.rejections.items()}))
+    yield "messages repeated and reordered by the run itself:"
+    yield from _table(outcome.theatre.repeats)
+    yield f"scores in the end, after {outcome.peace_seconds:.1f} s of peace:"
+    yield from _table(outcome.recorded)
+    yield f"longest outbox: {outcome.peak_outbox}; {outcome.theatre.organiser.repeated} calls of organisers repeated"
+    if outcome.endings:
+        yield "services that ended by themselves:"
+        yield from _table(Counter(outcome.endings))
+    if outcome.logged_errors:
+        yield "errors logged:"
+        yield from _table(outcome.logged_errors)
+    yield "memory in MiB at the start, in the middle, at the end, and at most:"
+    yield from _memory(outcome.samples)
+    if not outcome.violations:
+        yield "no violation: nothing lost, nothing double, nothing undecided, nothing divergent"
+        return
+    yield f"{len(outcome.violations)} VIOLATIONS, by promise:"
+    yield from _table(Counter(violation.promise for violation in outcome.violations))
+    yield "the first of them:"
+    yield from (f"- {violation}" for violation in outcome.violations[:_SHOWN_VIOLATIONS])
+    yield "the last faults:"
+    yield from (f"  {at.isoformat()} {name}" for at, name in outcome.deeds.story[-40:])
+    yield f"replay: make torture SEED={plan.seed} MINUTES={plan.seconds / 60:g}"
+
+
+def _table(counts: Counter[str]) -> Iterator[str]:
+    for name, count in sorted(counts.items()):
+        yield f"  {count:>8}  {name}"
+
+
+def _memory(samples: list[Sample]) -> Iterator[str]:
+    first, middle, last = samples[0], samples[len(samples) // 2], samples[-1]
+    for name in first.memory:
+        most = max(sample.memory[name] for sample in samples)
+        values = [sample.memory[name] for sample in (first, middle, last)] + [most]
+        yield "  " + "".join(f"{value:>8.0f}" for value in values) + f"  {name}"

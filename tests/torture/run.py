@@ -1,0 +1,258 @@
+"""One run: load and nemesis together, then peace, and the reckoning."""
+
+import asyncio
+import contextlib
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+import grpc
+from waiting import eventually
+
+from torture.arena import Arena, Sample
+from torture.checker import Records, check
+from torture.events import Event, Organiser
+from torture.faults import FAULTS, Fault, Theatre
+from torture.history import History, Violation
+from torture.http_client import Connection, ConnectionBroken, NotSent
+from torture.nemesis import Deeds, Nemesis
+from torture.raters import Habits, Rater, load
+
+# A message that failed often waits a minute; the rest is quick.
+PEACE_WITHIN_SECONDS = 180
+
+_SAMPLE_SECONDS = 0.5
+_DIVERGENCE = re.compile(r"divergence\S* .*?event_id\S*?=\S*?(\d+)")
+_LOGGED_ERROR = re.compile(r"\[(?:error|critical) *\S*\] *(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does; the same plan does the same, as far as chance is ours."""
+
+    seed: int
+    seconds: float
+    raters: int = 160
+    events: int = 36
+    habits: Habits = field(default_factory=Habits)
+    faults: Sequence[Fault] = tuple(FAULTS)
+    peace_within: float = PEACE_WITHIN_SECONDS
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of it."""
+
+    plan: Plan
+    seconds: float
+    history: History
+    events: dict[int, Event]
+    deeds: Deeds
+    theatre: Theatre
+    violations: list[Violation]
+    peace_seconds: float
+    peak_outbox: int
+    samples: list[Sample]
+    endings: list[str]
+    logged_errors: Counter[str]
+    recorded: Counter[str]
+
+
+async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sentence: None) -> Outcome:
+    """Breaks the arena, lets it heal, and checks. Raises nothing for what is the services' fault."""
+    rng, history, started = random.Random(plan.seed), History(), time.monotonic()
+    logs = Logs(arena)
+    async with grpc.aio.insecure_channel(arena.system.grpc_address) as channel:
+        organiser = Organiser(channel, arena.system.admin_token)
+        theatre = Theatre(arena, organiser, channel)
+        for _ in range(plan.events):
+            await organiser.create(open_for=timedelta(hours=1))
+        nemesis = Nemesis(theatre, plan.faults, random.Random(rng.random()))
+        raters = [
+            Rater(arena.system.http, history, random.Random(rng.random()), _chooser(organiser))
+            for _ in range(plan.raters)
+        ]
+        async with _observed(arena, history, nemesis, say) as observed:
+            stop = asyncio.Event()
+            loading = asyncio.create_task(load(raters, plan.habits, stop))
+            await nemesis.rage(plan.seconds)
+            stop.set()
+            await loading
+            seconds = time.monotonic() - started
+            say("healing …")
+            violations = await peace(arena, organiser.events, within=plan.peace_within)
+        peace_seconds = time.monotonic() - started - seconds
+        records = await Records.read(arena, list(organiser.events))
+    violations += check(history, organiser.events, records)
+    violations += [
+        Violation("a service that is told to stop does so by itself", f"{name} had to be killed")
+        for name in theatre.overdue_stops
+    ]
+    violations += logs.violations(organiser.events)
+    return Outcome(
+        plan,
+        seconds,
+        history,
+        organiser.events,
+        nemesis.deeds,
+        theatre,
+        violations,
+        peace_seconds,
+        observed.peak_outbox,
+        observed.samples,
+        [ending for keeper in arena.keepers.values() for ending in keeper.endings],
+        logs.errors(),
+        _count(records),
+    )
+
+
+def _chooser(organiser: Organiser) -> Callable[[random.Random], Event]:
+    """Mostly events that are open; the others refuse, and must do so rightly."""
+
+    def choose(rng: random.Random) -> Event:
+        events = list(organiser.events.values())
+        if rng.random() < 0.9:
+            # The latest are the most talked about.
+            events = [event for event in events if event.is_open]
+        return events[-1 - int(len(events) * rng.random() ** 2)] if events else next(iter(organiser.events.values()))
+
+    return choose
+
+
+async def peace(arena: Arena, events: dict[int, Event], *, within: float) -> list[Violation]:
+    """Waits until all is decided and shown. What does not come to that in time is a violation."""
+    event_ids = list(events)
+    violations = []
+    try:
+        await eventually(lambda: _all_decided(arena, event_ids), within=within)
+    except TimeoutError:
+        violations.append(Violation("everything is decided in the end", f"not within {within} s"))
+    shown: dict[int, object] = {}
+    try:
+        await eventually(lambda: _all_shown(arena, event_ids, shown), within=within)
+    except TimeoutError:
+        violations.append(Violation("GET /events shows line_provider's figures in the end", f"not so: {shown}"))
+    return violations
+
+
+async def _all_decided(arena: Arena, event_ids: list[int]) -> bool:
+    with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        async with arena.score_maker_database() as connection:
+            return not await connection.fetchval(
+                "SELECT count(*) FROM scores_outbox WHERE event_id = ANY($1)", event_ids
+            )
+    return False
+
+
+async def _all_shown(arena: Arena, event_ids: list[int], differing: dict[int, object]) -> bool:
+    """Whether each event is shown with the figures that line_provider has; those that are not are put aside."""
+    differing.clear()
+    connection = Connection(arena.system.http)
+    try:
+        async with arena.line_provider_database() as database:
+            rows = await database.fetch("SELECT * FROM events WHERE event_id = ANY($1)", event_ids)
+        for row in rows:
+            body = (await connection.request("GET", f"/events/{row['event_id']}")).body
+            expected = row["score_count"], list(row["histogram"]), row["status"].upper(), False
+            shown = body.get("score_count"), body.get("histogram"), body.get("status"), body.get("stale")
+            if shown != expected:
+                differing[row["event_id"]] = {"shown": shown, "recorded": expected}
+    except (OSError, NotSent, ConnectionBroken, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        differing[0] = repr(error)
+    finally:
+        connection.close()
+    return not differing
+
+
+@dataclass(slots=True)
+class _Observations:
+    peak_outbox: int = 0
+    samples: list[Sample] = field(default_factory=list)
+
+
+@contextlib.asynccontextmanager
+async def _observed(
+    arena: Arena, history: History, nemesis: Nemesis, say: Callable[[str], None]
+) -> AsyncIterator[_Observations]:
+    """Looks at the outbox and at memory all the while, as far as they can be seen."""
+    observations = _Observations(samples=[arena.measure()])
+
+    async def observe() -> None:
+        told = time.monotonic()
+        while True:
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                async with arena.score_maker_database() as connection:
+                    while True:
+                        depth = await connection.fetchval("SELECT count(*) FROM scores_outbox")
+                        observations.peak_outbox = max(observations.peak_outbox, depth)
+                        if time.monotonic() - told > 10:
+                            told = time.monotonic()
+                            observations.samples.append(arena.measure())
+                            counts, faults = history.counts, nemesis.deeds.done.total()
+                            say(f"{counts['requests']} requests, {faults} faults, {depth} in the outbox")
+                        await asyncio.sleep(_SAMPLE_SECONDS)
+            await asyncio.sleep(_SAMPLE_SECONDS)
+
+    observing = asyncio.create_task(observe())
+    try:
+        yield observations
+    finally:
+        observing.cancel()
+        await asyncio.wait([observing])
+        observations.samples.append(arena.measure())
+
+
+class Logs:
+    """What the processes have logged since the beginning of the run."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._offsets = {process.name: (process.log, _size(process.log)) for process in arena.processes}
+        self._workers = [worker.name for worker in arena.workers]
+
+    def violations(self, events: dict[int, Event]) -> list[Violation]:
+        return [
+            *(
+                Violation("reconciliation finds nothing to mend", f"{name}: {line}")
+                for name in self._workers
+                for line in self._lines(name)
+                if (match := _DIVERGENCE.search(line)) and int(match[1]) in events
+            ),
+            *(
+                Violation("transactions never wait for each other in a circle", f"{name}: {line}")
+                for name in self._offsets
+                for line in self._lines(name)
+                if "deadlock detected" in line
+            ),
+        ]
+
+    def errors(self) -> Counter[str]:
+        """How often each service logged an error."""
+        return Counter(
+            f"{name}: {match[1]}"
+            for name in self._offsets
+            for line in self._lines(name)
+            if (match := _LOGGED_ERROR.search(line))
+        )
+
+    def _lines(self, name: str) -> list[str]:
+        log, offset = self._offsets[name]
+        with log.open("rb") as file:
+            file.seek(offset)
+            return file.read().decode(errors="replace").splitlines()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _count(records: Records) -> Counter[str]:
+    counts = Counter(f"{score['state']}" for score in records.scores.values())
+    counts.update(f"rejected: {score['reason']}" for score in records.scores.values() if score["reason"])
+    counts["final events"] = len(records.final_results)
+    return counts

@@ -1,0 +1,160 @@
+"""The sabotages, each with the faults that expose it and the promises that are then broken."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+from sqlalchemy.engine import make_url
+from waiting import eventually
+
+from torture import faults
+from torture.arena import Arena, through
+from torture.checker import Records, check
+from torture.events import Organiser, now
+from torture.faults import Inflict, fault_of
+from torture.history import History, Violation
+from torture.link import Link, Moment
+from torture.raters import Habits, Rater
+from torture.run import Logs, Plan, peace, run
+from torture.sabotaged.sitecustomize import NAME, SABOTAGES, SAID
+
+_SEED = 5
+_SECONDS = 3
+_PEACE_WITHIN_SECONDS = 20
+
+Scenario = Callable[[Arena], Awaitable[list[Violation]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """A protection, the scenario that shows when it is gone, and the promises of which one at least is then broken."""
+
+    sabotage: str
+    scenario: Scenario
+    broken: frozenset[str]
+
+    def __str__(self) -> str:
+        return self.sabotage
+
+
+@asynccontextmanager
+async def sabotaged(arena: Arena, sabotage: str) -> AsyncIterator[None]:
+    """The arena without that protection. A service that has not lost it does not start, or is waited for in vain."""
+    service, _ = SABOTAGES[sabotage]
+    processes = {
+        "line-provider": (arena.line_provider,),
+        "score-maker": (arena.score_maker,),
+        "arq-worker": arena.workers,
+    }
+
+    async def is_gone() -> bool:
+        return all(f"{SAID}{sabotage}" in process.output() for process in processes[service])
+
+    arena.settings |= {NAME: sabotage, "PYTHONPATH": str(Path(__file__).with_name("sabotaged"))}
+    try:
+        await asyncio.gather(*(arena.restart(process) for process in processes[service]))
+        await eventually(is_gone)
+        yield
+    finally:
+        del arena.settings[NAME], arena.settings["PYTHONPATH"]
+        await asyncio.gather(*(arena.restart(process) for process in processes[service]))
+
+
+def _under(*inflicts: Inflict, habits: Habits | None = None) -> Scenario:
+    """A run with these faults alone."""
+
+    async def scenario(arena: Arena) -> list[Violation]:
+        plan = Plan(
+            _SEED,
+            _SECONDS,
+            60,
+            12,
+            habits or Habits(),
+            [fault_of(inflict) for inflict in inflicts],
+            _PEACE_WITHIN_SECONDS,
+        )
+        return (await run(arena, plan)).violations
+
+    return scenario
+
+
+async def worker_outlives_its_lease(arena: Arena) -> list[Violation]:
+    """A worker is told that a rating came too late, and is kept from its database until it has lost its lease. The
+    deadline is moved on, and another worker has the rating applied. Then both act on what they were told."""
+    history, logs = History(), Logs(arena)
+    rater = Rater(arena.system.http, history, random.Random(_SEED), lambda _: event)
+    async with AsyncExitStack() as stack:
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(arena.system.grpc_address))
+        organiser = Organiser(channel, arena.system.admin_token)
+        others = await stack.enter_async_context(AsyncExitStack())
+        for worker in arena.workers:
+            await others.enter_async_context(arena.keepers[worker.name].down())
+            await worker.stop()
+        url = make_url(arena.system.arq_worker_database_url)
+        database_link = await stack.enter_async_context(Link(Path(str(url.query["host"])) / ".s.PGSQL.5432"))
+        slow_worker = arena.system.another_worker(
+            "slow_worker", {"ARQ_WORKER_DATABASE_URL": through(database_link, url)}
+        )
+
+        event = await organiser.create(open_for=timedelta(hours=1))
+        await rater.rate(event, 4)
+        (told,) = history.told.values()
+        await organiser.move_deadline(event, told.words[1].accepted_at - timedelta(milliseconds=1))
+
+        await slow_worker.spawn()
+        stack.push_async_callback(slow_worker.stop)
+        async with arena.worker_link.caught(Moment.REPLY) as rejected:
+            kept_away = await stack.enter_async_context(AsyncExitStack())
+            await kept_away.enter_async_context(database_link.held())
+            await rejected.let_go()
+            await organiser.move_deadline(event, now() + timedelta(hours=1))
+            await others.aclose()
+            # Its lease is over when another has got the rating.
+            async with arena.worker_link.caught(Moment.REPLY) as applied:
+                await kept_away.aclose()
+                await slow_worker.stop()
+                await applied.let_go()
+        violations = await peace(arena, organiser.events, within=_PEACE_WITHIN_SECONDS)
+        rater.close()
+    records = await Records.read(arena, list(organiser.events))
+    return [*violations, *check(history, organiser.events, records), *logs.violations(organiser.events)]
+
+
+_AGREEMENT = frozenset(
+    {
+        "what is confirmed is what line_provider has applied",
+        "an event's figures are those of what is confirmed",
+        "an event's figures are those of what is applied",
+        "reconciliation finds nothing to mend",
+    }
+)
+
+EXPOSURES = (
+    Exposure("idempotent_apply", _under(faults.repeat_messages, faults.drop_replies), _AGREEMENT),
+    Exposure(
+        "one_transaction",
+        _under(faults.kill_score_maker_while_it_writes),
+        frozenset({"every rating is decided"}),
+    ),
+    Exposure(
+        "settling_by_version",
+        _under(faults.slow_worker_link, habits=Habits(second_thoughts=0.9, pause=0.1)),
+        frozenset({"a score is what its rater said", "a confirmed score is what its rater said"}),
+    ),
+    Exposure("lease_token", worker_outlives_its_lease, _AGREEMENT),
+    Exposure(
+        "order_of_locks",
+        _under(faults.pile_up_batches),
+        frozenset({"transactions never wait for each other in a circle"}),
+    ),
+    Exposure(
+        "lock_before_judging",
+        _under(faults.cancel_event_under_ratings),
+        frozenset({"a cancelled event takes no ratings"}),
+    ),
+)

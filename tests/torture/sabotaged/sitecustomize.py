@@ -1,0 +1,147 @@
+"""Takes one protection away from a service, before it starts: Python imports this module first wherever this folder is
+on PYTHONPATH. SCORELINE_SABOTAGE names the protection; the service says that it is gone, or does not start.
+
+What is patched are the statements and functions themselves, by name and by a part of their text. A service that has
+changed in that place is not sabotaged in silence: the patch fails, and with it the service.
+"""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+
+from sqlalchemy import text
+
+# ruff: noqa: PLC0415 - each service has only its own modules
+
+NAME = "SCORELINE_SABOTAGE"
+# What it says once the protection is gone.
+SAID = "sabotaged: "
+
+_Sabotage = Callable[[], None]
+# By name, with the service's command.
+SABOTAGES: dict[str, tuple[str, _Sabotage]] = {}
+
+
+def _in(service: str) -> Callable[[_Sabotage], _Sabotage]:
+    def add(sabotage: _Sabotage) -> _Sabotage:
+        SABOTAGES[sabotage.__name__] = service, sabotage
+        return sabotage
+
+    return add
+
+
+def _rewrite(module: ModuleType, name: str, *replacements: tuple[str, str]) -> str:
+    """Puts another statement in the place of the module's, and answers with its text."""
+    statement: str = getattr(module, name).text
+    for pattern, replacement in replacements:
+        statement, found = re.subn(pattern, replacement, statement, flags=re.DOTALL)
+        if found != 1:
+            raise LookupError(f"{module.__name__}.{name} has {found} times what is to be replaced: {pattern}")
+    setattr(module, name, text(statement))
+    return statement
+
+
+@_in("line-provider")
+def idempotent_apply() -> None:
+    """An old or equal version is written again, and added again."""
+    from line_provider import scores
+
+    _rewrite(
+        scores,
+        "_APPLY",
+        (r"WHEN change\.version <= applied\.version THEN 'duplicate'", "WHEN false THEN 'duplicate'"),
+        (r"WHERE applied\.version < excluded\.version", ""),
+        (r"old\.value AS old_value", "CASE WHEN old.version < new.version THEN old.value END AS old_value"),
+    )
+
+
+@_in("line-provider")
+def order_of_locks() -> None:
+    """Batches lock their events in whatever order."""
+    from line_provider import scores
+
+    _rewrite(scores, "_LOCK", (r"ORDER BY event_id", "ORDER BY random()"))
+
+
+@_in("line-provider")
+def lock_before_judging() -> None:
+    """Events are judged as they were before whoever changes them has committed."""
+    from line_provider import scores
+
+    _rewrite(scores, "_LOCK", (r"SELECT.*", "SELECT WHERE cardinality(CAST(:event_ids AS bigint[])) > 0"))
+
+
+@_in("score-maker")
+def one_transaction() -> None:
+    """The score is committed first, and its outbox message in another transaction."""
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from score_maker import scores
+    from score_maker.domain import Refusal, Score
+    from score_maker.scores import Submission
+
+    _rewrite(scores, "_SUBMIT", (r"\), queued AS \(.*?USING \(event_id, rater_id\)\s+\)\s+SELECT", ") SELECT"))
+    submit_score = scores.submit
+    queue = text("""
+        INSERT INTO scores_outbox (event_id, rater_id, value, version, accepted_at)
+        VALUES (:event_id, :rater_id, :value, :version, :accepted_at)
+    """)
+
+    async def submit(connection: AsyncConnection, submissions: Sequence[Submission]) -> list[Score | Refusal]:
+        async with connection.engine.begin() as first:
+            outcomes = await submit_score(first, submissions)
+        messages = [
+            {name: getattr(score, name) for name in ("event_id", "rater_id", "value", "version", "accepted_at")}
+            for score in outcomes
+            if isinstance(score, Score)
+        ]
+        if messages:
+            await connection.execute(queue, messages)
+        return outcomes
+
+    scores.submit = submit
+
+
+@_in("arq-worker")
+def settling_by_version() -> None:
+    """A verdict on any version decides the score."""
+    from score_maker import settlement
+    from score_maker.domain import Ruling, Score, settle
+
+    def settle_any_version(score: Score, ruling: Ruling, at: datetime) -> Score:
+        return settle(score, replace(ruling, version=score.version), at)
+
+    if settlement.__dict__["settle"] is not settle:
+        raise LookupError("settlement does not settle by domain.settle")
+    settlement.__dict__["settle"] = settle_any_version
+
+
+@_in("arq-worker")
+def lease_token() -> None:
+    """A worker that has lost its lease settles and postpones what another has claimed since."""
+    from score_maker import outbox, settlement
+
+    fence = (r"AND message\.lease_token = :lease_token", "AND CAST(:lease_token AS uuid) IS NOT NULL")
+    _rewrite(settlement, "_TAKE", fence)
+    _rewrite(outbox, "_POSTPONE", fence)
+
+
+def _sabotage(name: str, command: Sequence[str]) -> None:
+    service, take_away = SABOTAGES[name]
+    if service in (Path(part).name for part in command):
+        take_away()
+        print(f"{SAID}{name}", file=sys.stderr, flush=True)
+
+
+if name := os.environ.get(NAME):
+    try:
+        _sabotage(name, sys.orig_argv)
+    except Exception:  # noqa: BLE001 - Python itself would tell of it and go on
+        traceback.print_exc()
+        os._exit(1)
