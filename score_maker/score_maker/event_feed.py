@@ -130,6 +130,7 @@ class EventFeed:
         """Writes changes to Redis, many at a time; all of them where Redis has lost them."""
         await self._snapshot_taken.wait()
         while True:
+            _end_if_cancelled()
             with suppress(TimeoutError):
                 async with asyncio.timeout(CACHE_CHECK_SECONDS):
                     await self._to_store.wait()
@@ -147,6 +148,14 @@ class EventFeed:
         changed = [self._messages[event_id] for event_id in event_ids if event_id in self._messages]
         if len(changed) == len(self._messages) or not await self._cache.store(changed):
             await self._cache.replace_all(list(self._messages.values()))
+
+
+def _end_if_cancelled() -> None:
+    """Ends the task that was told to. Of what it calls, redis-py may keep that to itself: it sends by wait_for, which
+    until Python 3.12 swallows a cancellation that comes as it is done."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _keep_newest(messages: dict[int, events_pb2.Event], message: events_pb2.Event) -> None:

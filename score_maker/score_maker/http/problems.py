@@ -97,7 +97,8 @@ UNAVAILABLE = ProblemType(
     "unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "The service cannot do this now",
-    "Nothing was acknowledged. Repeat the request after the seconds that the header `Retry-After` names.",
+    "The request was not acknowledged, though it may have been carried out: the connection to the database can break "
+    "just then. Repeating it, after the seconds that the header `Retry-After` names, is safe.",
 )
 INTERNAL_ERROR = ProblemType(
     "internal-error",
@@ -221,7 +222,7 @@ async def _on_http_exception(request: Request, error: HTTPException) -> JSONResp
 
 
 async def _on_unavailable(request: Request, _: Exception) -> JSONResponse:
-    return _answer(request, UNAVAILABLE, "Nothing was written; repeat the request in a moment.")
+    return _answer(request, UNAVAILABLE, "The request was not acknowledged; repeat it in a moment, which is safe.")
 
 
 async def _on_database_error(request: Request, error: Exception) -> JSONResponse:

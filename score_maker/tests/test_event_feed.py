@@ -1,0 +1,45 @@
+"""The event feed as a task: how it ends."""
+
+import asyncio
+from collections.abc import Collection
+
+from scripted_line_provider import ScriptedLineProvider, event
+
+from score_maker.event_cache import EventCache
+from score_maker.event_catalog import EventCatalog
+from score_maker.event_feed import EventFeed
+from score_maker.line_provider import open_channel
+from scoreline.line_provider.v1 import events_pb2
+
+
+class CacheThatIsNotToBeCancelled(EventCache):
+    """Redis's client at its worst: it is done just as it is cancelled, and says nothing of that."""
+
+    def __init__(self) -> None:
+        self.is_storing = asyncio.Event()
+
+    async def replace_all(self, events: Collection[events_pb2.Event]) -> None:  # noqa: ARG002
+        self.is_storing.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return
+
+    async def store(self, events: Collection[events_pb2.Event]) -> bool:  # noqa: ARG002
+        return True
+
+
+async def test_the_feed_ends_when_it_is_told_to_even_while_the_cache_swallows_that(
+    line_provider: ScriptedLineProvider,
+) -> None:
+    line_provider.put(event(1))
+    cache = CacheThatIsNotToBeCancelled()
+    async with open_channel(line_provider.address) as channel:
+        feeding = asyncio.create_task(EventFeed(channel, cache, EventCatalog()).run())
+        await cache.is_storing.wait()
+        feeding.cancel()
+        await asyncio.wait({feeding}, timeout=30)
+        ended = feeding.done()
+        feeding.cancel()
+        assert ended, "it went on as if nobody had told it"
+        assert feeding.cancelled()
