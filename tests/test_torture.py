@@ -18,7 +18,7 @@ async def test_no_fault_costs_a_rating_or_counts_one_twice(arena: Arena) -> None
     assert not outcome.violations
     assert len(outcome.deeds.done) > len(FAULTS) * 3 / 4
     assert outcome.history.counts["ratings acknowledged"]
-    assert outcome.theatre.repeats["duplicate"]
+    assert arena.worker_link.traffic.verdicts["duplicate"]
 
 
 async def test_no_request_fails_while_score_maker_is_restarted_if_broken_connections_are_retried(arena: Arena) -> None:

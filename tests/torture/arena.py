@@ -90,6 +90,8 @@ class Arena:
             "SCORE_MAKER_LINE_PROVIDER_ADDRESS": str(self.feed_link.address),
             "ARQ_WORKER_LEASE": str(LEASE_SECONDS),
             "ARQ_WORKER_RPC_TIMEOUT": str(RPC_TIMEOUT_SECONDS),
+            # A crash of the interpreter says where it was.
+            "PYTHONFAULTHANDLER": "1",
             # The shortest that it takes.
             "ARQ_WORKER_FINALIZE_AFTER": "31",
         }

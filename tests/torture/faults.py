@@ -30,7 +30,7 @@ _OCCASION_SECONDS = 20
 _WAITING_SECONDS = 5
 _PILE = 4
 _POLL_SECONDS = 0.02
-_RPC_SECONDS = 5
+_RPC_SECONDS = 10
 
 
 class NoOccasion(Exception):
@@ -435,12 +435,11 @@ async def _outbox(arena: Arena) -> list[scores_pb2.ScoreChange]:
 async def _send_again(theatre: Theatre, changes: list[scores_pb2.ScoreChange]) -> None:
     metadata = (("authorization", f"Bearer {theatre.arena.system.worker_token}"),)
     stub = ScoreServiceStub(theatre.channel)
+    request = scores_pb2.ApplyScoresRequest(changes=changes)
     try:
-        response = await stub.ApplyScores(
-            scores_pb2.ApplyScoresRequest(changes=changes), metadata=metadata, timeout=_RPC_SECONDS
-        )
+        response = await stub.ApplyScores(request, metadata=metadata, timeout=_RPC_SECONDS, wait_for_ready=True)
     except grpc.aio.AioRpcError:
         theatre.repeats["not answered"] += len(changes)
-        return
+        raise NoOccasion from None
     for verdict in response.verdicts:
         theatre.repeats[scores_pb2.Verdict.Name(verdict.verdict).removeprefix("VERDICT_").lower()] += 1

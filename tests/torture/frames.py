@@ -63,6 +63,12 @@ class Traffic:
     # A sample of all changes that were ever sent, the latest among them.
     changes: list[scores_pb2.ScoreChange] = field(default_factory=list)
 
+    def forget(self) -> None:
+        self.verdicts.clear()
+        self.rejections.clear()
+        self.changes.clear()
+        self.batches = 0
+
     def request(self, message: bytes) -> None:
         request = scores_pb2.ApplyScoresRequest.FromString(message)
         self.batches += 1

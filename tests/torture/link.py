@@ -162,6 +162,8 @@ class Link:
         finally:
             await self.cut()
             self._swallowed = frozenset()
+            # Those that were made meanwhile have lost what they sent.
+            await self.cut()
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._serve, *self.address)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from torture.faults import Fault, NoOccasion, Theatre
 _PAUSE_SECONDS = (0.5, 2.5)
 # So many faults may be under way at once.
 _AT_ONCE = 3
+_TRIES = 5
 
 
 @dataclass(slots=True)
@@ -29,33 +30,37 @@ class Deeds:
 
 
 class Nemesis:
-    """Deals faults like cards: each kind comes once before any comes again."""
+    """Deals faults like cards: each kind comes once before any comes again. What found no occasion is dealt again."""
 
     def __init__(self, theatre: Theatre, faults: Sequence[Fault], rng: random.Random) -> None:
         self.deeds = Deeds()
         self._theatre = theatre
         self._faults = faults
         self._rng = rng
+        self._deck: deque[Fault] = deque()
+        self._rounds = 0
+        self._vain: Counter[str] = Counter()
         self._targets: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._dealt = 0
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def rage(self, seconds: float) -> None:
-        """For so long, and until each kind has come once. Returns when the last is over and all may recover."""
+        """For so long, and until each kind has been tried. Returns when the last is over and all may recover."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         async with asyncio.TaskGroup() as group:
-            while not self._dealt or loop.time() < end:
-                deck = list(self._faults)
-                self._rng.shuffle(deck)
-                for fault in deck:
-                    if self._dealt >= len(deck) and loop.time() >= end:
-                        break
-                    self._dealt += 1
-                    await self._turn.acquire()
-                    # All chance is drawn here, so that it does not depend on what happens meanwhile.
-                    group.create_task(self._inflict(fault, random.Random(self._rng.random())))
-                    await asyncio.sleep(self._rng.uniform(*_PAUSE_SECONDS))
+            while fault := self._next(time_is_up=loop.time() >= end):
+                await self._turn.acquire()
+                # All chance is drawn here, so that it does not depend on what happens meanwhile.
+                group.create_task(self._inflict(fault, random.Random(self._rng.random())))
+                await asyncio.sleep(self._rng.uniform(*_PAUSE_SECONDS))
+
+    def _next(self, *, time_is_up: bool) -> Fault | None:
+        if time_is_up and (self._rounds > 1 or (self._rounds == 1 and not self._deck)):
+            return None
+        if not self._deck:
+            self._deck.extend(self._rng.sample(self._faults, len(self._faults)))
+            self._rounds += 1
+        return self._deck.popleft()
 
     async def _inflict(self, fault: Fault, rng: random.Random) -> None:
         try:
@@ -69,5 +74,8 @@ class Nemesis:
         except (NoOccasion, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError) as error:
             # Another fault has what this one needs: a database to ask, a batch to wait for.
             self.deeds.idle[f"{fault.name}: {type(error).__name__}"] += 1
+            self._vain[fault.name] += 1
+            if self._rounds == 1 and self._vain[fault.name] < _TRIES:
+                self._deck.append(fault)
         finally:
             self._turn.release()

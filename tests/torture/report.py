@@ -32,9 +32,6 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     yield f"scores in the end, after {outcome.peace_seconds:.1f} s of peace:"
     yield from _table(outcome.recorded)
     yield f"longest outbox: {outcome.peak_outbox}; {outcome.theatre.organiser.repeated} calls of organisers repeated"
-    if outcome.endings:
-        yield "services that ended by themselves:"
-        yield from _table(Counter(outcome.endings))
     if outcome.logged_errors:
         yield "errors logged:"
         yield from _table(outcome.logged_errors)

@@ -59,7 +59,6 @@ class Outcome:
     peace_seconds: float
     peak_outbox: int
     samples: list[Sample]
-    endings: list[str]
     logged_errors: Counter[str]
     recorded: Counter[str]
 
@@ -68,6 +67,9 @@ async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sent
     """Breaks the arena, lets it heal, and checks. Raises nothing for what is the services' fault."""
     rng, history, started = random.Random(plan.seed), History(), time.monotonic()
     logs = Logs(arena)
+    arena.worker_link.traffic.forget()
+    for keeper in arena.keepers.values():
+        keeper.endings.clear()
     async with grpc.aio.insecure_channel(arena.system.grpc_address) as channel:
         organiser = Organiser(channel, arena.system.admin_token)
         theatre = Theatre(arena, organiser, channel)
@@ -94,6 +96,11 @@ async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sent
         Violation("a service that is told to stop does so by itself", f"{name} had to be killed")
         for name in theatre.overdue_stops
     ]
+    violations += [
+        Violation("a service goes on until it is told to stop, or killed", ending)
+        for keeper in arena.keepers.values()
+        for ending in keeper.endings
+    ]
     violations += logs.violations(organiser.events)
     return Outcome(
         plan,
@@ -106,7 +113,6 @@ async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sent
         peace_seconds,
         observed.peak_outbox,
         observed.samples,
-        [ending for keeper in arena.keepers.values() for ending in keeper.endings],
         logs.errors(),
         _count(records),
     )
