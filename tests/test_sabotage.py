@@ -2,7 +2,13 @@
 
 import pytest
 from torture.arena import Arena
-from torture.sabotage import EXPOSURES, Exposure, sabotaged, worker_outlives_its_lease
+from torture.sabotage import (
+    EXPOSURES,
+    Exposure,
+    batches_name_their_events_crosswise,
+    sabotaged,
+    worker_outlives_its_lease,
+)
 
 pytestmark = pytest.mark.torture
 
@@ -16,3 +22,7 @@ async def test_the_checker_notices_that_a_protection_is_gone(arena: Arena, expos
 
 async def test_a_worker_that_outlives_its_lease_changes_nothing(arena: Arena) -> None:
     assert await worker_outlives_its_lease(arena) == []
+
+
+async def test_batches_that_name_their_events_crosswise_do_not_hold_each_other_up(arena: Arena) -> None:
+    assert await batches_name_their_events_crosswise(arena) == []

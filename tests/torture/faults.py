@@ -134,7 +134,7 @@ async def kill_line_provider_after_commit(theatre: Theatre, rng: random.Random) 
 async def kill_score_maker_while_it_writes(theatre: Theatre, rng: random.Random) -> None:
     async with theatre.arena.score_maker_database() as connection, connection.transaction():
         await connection.execute("LOCK TABLE scores_outbox IN SHARE MODE")
-        await _until_waiting(connection, 1)
+        await until_waiting(connection, 1)
         await _kill(theatre.arena, theatre.arena.score_maker, rng.uniform(0, 0.3))
 
 
@@ -310,7 +310,7 @@ async def pile_up_batches(theatre: Theatre, rng: random.Random) -> None:
         await connection.execute("BEGIN; SELECT FROM events ORDER BY event_id FOR UPDATE")
         sending = asyncio.gather(*(_send_again(theatre, batch) for batch in batches))
         try:
-            await _until_waiting(connection, _PILE)
+            await until_waiting(connection, _PILE)
         finally:
             connection.terminate()
             await sending
@@ -345,7 +345,7 @@ async def cancel_event_under_ratings(theatre: Theatre, rng: random.Random) -> No
         await connection.execute(f"BEGIN; SELECT FROM events WHERE event_id = {event.event_id} FOR UPDATE")
         cancelling = asyncio.create_task(theatre.organiser.cancel(event))
         try:
-            await _until_waiting(connection, 2)
+            await until_waiting(connection, 2)
         finally:
             connection.terminate()
             await cancelling
@@ -402,13 +402,15 @@ async def _crash(server: Postgres, pause: float) -> None:
     await server.start()
 
 
-async def _until_waiting(connection: "asyncpg.Connection[Any]", sessions: int) -> None:
+async def until_waiting(connection: "asyncpg.Connection[Any]", sessions: int) -> None:
     """Returns when so many sessions of the service wait for locks. Raises NoOccasion."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND wait_event_type = 'Lock'"
     try:
         async with asyncio.timeout(_WAITING_SECONDS):
             while await connection.fetchval(query) < sessions:
                 await asyncio.sleep(_POLL_SECONDS)
+                # Whoever asks in a transaction is else shown the sessions that there were when it first asked.
+                await connection.execute("SELECT pg_stat_clear_snapshot()")
     except TimeoutError:
         raise NoOccasion from None
 

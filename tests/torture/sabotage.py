@@ -12,10 +12,12 @@ import grpc
 from sqlalchemy.engine import make_url
 from waiting import eventually
 
+from scoreline.line_provider.v1 import scores_pb2
+from scoreline.line_provider.v1.scores_pb2_grpc import ScoreServiceStub
 from torture import faults
 from torture.arena import Arena, through
 from torture.checker import Records, check
-from torture.events import Organiser, now
+from torture.events import Event, Organiser, now
 from torture.faults import Inflict, fault_of
 from torture.history import History, Violation
 from torture.link import Link, Moment
@@ -125,6 +127,50 @@ async def worker_outlives_its_lease(arena: Arena) -> list[Violation]:
     return [*violations, *check(history, organiser.events, records), *logs.violations(organiser.events)]
 
 
+async def batches_name_their_events_crosswise(arena: Arena) -> list[Violation]:
+    """Somebody holds the middle one of three events, and two batches wait for it that name the others first and last,
+    each the other way round. Let go, each would hold what the other wants, had they locked them as they name them."""
+    history, logs = History(), Logs(arena)
+    chosen: list[Event] = []
+    rater = Rater(arena.system.http, history, random.Random(_SEED), lambda _: chosen[0])
+    async with AsyncExitStack() as stack:
+        stack.callback(rater.close)
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(arena.system.grpc_address))
+        organiser = Organiser(channel, arena.system.admin_token)
+        chosen += [await organiser.create(open_for=timedelta(hours=1)) for _ in range(3)]
+        for event in chosen:
+            await rater.rate(event, 4)
+        violations = await peace(arena, organiser.events, within=_PEACE_WITHIN_SECONDS)
+        first, middle, last = (_told_change(history, event) for event in chosen)
+        connection = await arena.connect(arena.system.line_provider_database_url)
+        try:
+            await connection.execute(f"BEGIN; SELECT FROM events WHERE event_id = {middle.event_id} FOR UPDATE")
+            crosswise = ([first, middle, last], [last, middle, first])
+            sending = asyncio.gather(*(_send(arena, channel, batch) for batch in crosswise), return_exceptions=True)
+            await faults.until_waiting(connection, len(crosswise))
+        finally:
+            connection.terminate()
+        refused = [answer for answer in await sending if isinstance(answer, BaseException)]
+        violations += [Violation("a batch that may be applied is answered", str(error)) for error in refused]
+        violations += await peace(arena, organiser.events, within=_PEACE_WITHIN_SECONDS)
+    records = await Records.read(arena, list(organiser.events))
+    return [*violations, *check(history, organiser.events, records), *logs.violations(organiser.events)]
+
+
+def _told_change(history: History, event: Event) -> scores_pb2.ScoreChange:
+    """The rating of the event as its rater was told of it."""
+    (((_, rater_id), told),) = [(key, told) for key, told in history.told.items() if key[0] == event.event_id]
+    change = scores_pb2.ScoreChange(event_id=event.event_id, rater_id=rater_id.bytes, value=4, version=1)
+    change.accepted_at.FromDatetime(told.words[1].accepted_at)
+    return change
+
+
+async def _send(arena: Arena, channel: grpc.aio.Channel, changes: list[scores_pb2.ScoreChange]) -> None:
+    metadata = (("authorization", f"Bearer {arena.system.worker_token}"),)
+    request = scores_pb2.ApplyScoresRequest(changes=changes)
+    await ScoreServiceStub(channel).ApplyScores(request, metadata=metadata, timeout=_PEACE_WITHIN_SECONDS)
+
+
 _AGREEMENT = frozenset(
     {
         "what is confirmed is what line_provider has applied",
@@ -149,7 +195,7 @@ EXPOSURES = (
     Exposure("lease_token", worker_outlives_its_lease, _AGREEMENT),
     Exposure(
         "order_of_locks",
-        _under(faults.pile_up_batches),
+        batches_name_their_events_crosswise,
         frozenset({"transactions never wait for each other in a circle"}),
     ),
     Exposure(

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 
@@ -63,10 +64,26 @@ def idempotent_apply() -> None:
 
 @_in("line-provider")
 def order_of_locks() -> None:
-    """Batches lock their events in whatever order."""
-    from line_provider import scores
+    """Batches lock their events in the order in which they name them."""
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
-    _rewrite(scores, "_LOCK", (r"ORDER BY event_id", "ORDER BY random()"))
+    from line_provider import scores
+    from line_provider.domain import Ruling, ScoreChange
+    from line_provider.grpc_server import score_service
+
+    if score_service.__dict__["scores"] is not scores:
+        raise LookupError("score_service does not apply by scores.apply")
+    lock_one = text("SELECT FROM events WHERE event_id = :event_id FOR NO KEY UPDATE")
+    apply_in_order = scores.apply
+
+    async def apply(
+        connection: AsyncConnection, changes: Sequence[ScoreChange], *, high_score_from: Decimal
+    ) -> list[Ruling]:
+        for event_id in dict.fromkeys(change.event_id for change in changes):
+            await connection.execute(lock_one, {"event_id": event_id})
+        return await apply_in_order(connection, changes, high_score_from=high_score_from)
+
+    scores.apply = apply
 
 
 @_in("line-provider")
