@@ -8,14 +8,15 @@ import asyncio
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import grpc
+import psutil
 from redis.asyncio import Redis
 
 from devstack.postgres import Postgres
@@ -186,6 +187,16 @@ async def crash_line_provider_database_in_a_batch(theatre: Theatre, rng: random.
 @_fault("immediate stop of score_maker's PostgreSQL", "score_maker's database")
 async def crash_score_maker_database(theatre: Theatre, rng: random.Random) -> None:
     await _crash(theatre.arena.system.score_maker_postgres, rng.uniform(0, 1))
+
+
+@_fault("SIGSTOP line_provider's PostgreSQL", "line_provider's database")
+async def freeze_line_provider_database(theatre: Theatre, rng: random.Random) -> None:
+    await _freeze(theatre.arena.system.line_provider_postgres, rng.uniform(0.5, LEASE_SECONDS + 2))
+
+
+@_fault("SIGSTOP score_maker's PostgreSQL", "score_maker's database")
+async def freeze_score_maker_database(theatre: Theatre, rng: random.Random) -> None:
+    await _freeze(theatre.arena.system.score_maker_postgres, rng.uniform(0.5, LEASE_SECONDS + 2))
 
 
 @_fault("database sessions terminated", "line_provider's database", "score_maker's database")
@@ -389,11 +400,21 @@ async def _stop(theatre: Theatre, process: Process) -> None:
 
 
 async def _freeze(process: Process, seconds: float) -> None:
+    """With its children, of which it has no more once it has stopped itself."""
     process.send_signal(signal.SIGSTOP)
+    children = psutil.Process(process.pid).children(recursive=True)
+    _signal_all(children, signal.SIGSTOP)
     try:
         await asyncio.sleep(seconds)
     finally:
+        _signal_all(children, signal.SIGCONT)
         process.send_signal(signal.SIGCONT)
+
+
+def _signal_all(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 async def _crash(server: Postgres, pause: float) -> None:

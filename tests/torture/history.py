@@ -2,7 +2,8 @@
 
 A rater speaks one request at a time. So a word (a rating or a withdrawal) whose outcome is unknown has either made the
 next version or none by the time that its rater speaks again, and what may be said of a score lies between two bounds:
-the highest version that its rater was told of, and one more for each word of unknown outcome since.
+the highest version that its rater was told of, and one more for each word of unknown outcome since. Only who hangs up
+may be overtaken by their own word: it may make its version at any time.
 """
 
 from collections import Counter
@@ -45,6 +46,7 @@ class Told:
 
     floor: int = 0
     unknown: list[int | None] = field(default_factory=list)
+    hung_up: int = 0
     words: dict[int, Word] = field(default_factory=dict)
     # What was said while an outcome was unknown is never ruled out for the versions that this may have made.
     guesses: set[int | None] = field(default_factory=set)
@@ -52,7 +54,7 @@ class Told:
 
     @property
     def ceiling(self) -> int:
-        return self._base + len(self.unknown)
+        return self._base + len(self.unknown) + self.hung_up
 
     @property
     def last_acknowledged(self) -> int:
@@ -75,6 +77,10 @@ class Told:
 
     def lose_sight(self, value: int | None) -> None:
         self.unknown.append(value)
+        self.guesses.add(value)
+
+    def hang_up(self, value: int | None) -> None:
+        self.hung_up += 1
         self.guesses.add(value)
 
     def tell(self, sentence: str) -> None:
@@ -119,6 +125,12 @@ class History:
         told.tell(f"said {value}: {why}, so its outcome is unknown")
         told.lose_sight(value)
         self.counts[f"outcome unknown: {why}"] += 1
+
+    def hung_up(self, key: Key, value: int | None) -> None:
+        told = self.of(key)
+        told.tell(f"said {value} and hung up, so its outcome is unknown")
+        told.hang_up(value)
+        self.counts["outcome unknown: the client hung up"] += 1
 
     def refusal(self, key: Key, value: int | None, problem: str) -> None:
         self.of(key).tell(f"said {value}: refused as {problem}")

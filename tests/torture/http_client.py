@@ -24,7 +24,7 @@ class ConnectionBroken(Exception):
 
 
 class NoAnswer(Exception):
-    """The service has kept the connection and said nothing for a minute."""
+    """The service has kept the connection and said nothing for as long as the client was patient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,15 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def request(
-        self, method: str, path: str, *, token: str = "", body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str = "",
+        body: Mapping[str, Any] | None = None,
+        patience: float = PATIENCE_SECONDS,
     ) -> Answer:
-        """Raises NotSent, ConnectionBroken and NoAnswer."""
+        """Hangs up when its patience, in seconds, is over. Raises NotSent, ConnectionBroken and NoAnswer."""
         content = b"" if body is None else json.dumps(body).encode()
         head = [f"{method} {path} HTTP/1.1", f"Host: {self._address}", f"Content-Length: {len(content)}"]
         if token:
@@ -51,7 +57,7 @@ class Connection:
         if content:
             head.append("Content-Type: application/json")
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(patience):
                 return await self._exchange("\r\n".join(head).encode() + _HEAD_END + content)
         except TimeoutError:
             self.close()

@@ -10,9 +10,10 @@ from uuid import UUID
 from devstack.addresses import Address
 from torture.events import Event
 from torture.history import History, Key
-from torture.http_client import Answer, Connection, ConnectionBroken, NoAnswer, NotSent
+from torture.http_client import PATIENCE_SECONDS, Answer, Connection, ConnectionBroken, NoAnswer, NotSent
 
 _RETRY_SECONDS = (0.02, 0.3)
+_LITTLE_PATIENCE_SECONDS = (0, 0.03)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Habits:
     persistence: float = 0.7
     # Of words on the event that the rater has spoken of last: changes that overtake each other.
     second_thoughts: float = 0.25
+    # Of requests whose clients hang up before long, mostly before there can be an answer.
+    impatience: float = 0.01
 
 
 class Rater:
@@ -59,7 +62,7 @@ class Rater:
     async def rate(self, event: Event, value: int) -> None:
         """Says one word, again and again until it is heard."""
         await self._introduce(asyncio.Event())
-        while not await self._say((event.event_id, self._id), value):
+        while not await self._say((event.event_id, self._id), value, PATIENCE_SECONDS):
             await self._wait()
 
     async def _introduce(self, stop: asyncio.Event) -> None:
@@ -76,19 +79,21 @@ class Rater:
 
     async def _act(self, key: Key, habits: Habits, stop: asyncio.Event) -> None:
         deed = self._rng.random()
+        is_patient = self._rng.random() >= habits.impatience
+        patience = PATIENCE_SECONDS if is_patient else self._rng.uniform(*_LITTLE_PATIENCE_SECONDS)
         if deed < habits.reads:
-            await self._look(key)
+            await self._look(key, patience)
             return
         value = None if deed < habits.reads + habits.withdrawals else self._rng.randint(1, 5)
-        while not await self._say(key, value):
+        while not await self._say(key, value, patience):
             self._history.counts["retries"] += 1
             await self._wait()
             if stop.is_set() or self._rng.random() >= habits.persistence:
                 return
 
-    async def _say(self, key: Key, value: int | None) -> bool:
+    async def _say(self, key: Key, value: int | None, patience: float) -> bool:
         """Answers whether the word was heard, whatever was said to it."""
-        answer = await self._request("POST" if value is not None else "DELETE", key, value)
+        answer = await self._request("POST" if value is not None else "DELETE", key, value, patience)
         if answer is None:
             return False
         match answer.status:
@@ -108,8 +113,8 @@ class Rater:
                 self._history.unexpected(key, f"{answer.status} {answer.body}")
         return True
 
-    async def _look(self, key: Key) -> None:
-        answer = await self._request("GET", key)
+    async def _look(self, key: Key, patience: float) -> None:
+        answer = await self._request("GET", key, None, patience)
         if answer is None:
             return
         match answer.status:
@@ -122,22 +127,23 @@ class Rater:
             case _:
                 self._history.unexpected(key, f"{answer.status} {answer.body}")
 
-    async def _request(self, method: str, key: Key, value: int | None = None) -> Answer | None:
+    async def _request(self, method: str, key: Key, value: int | None, patience: float) -> Answer | None:
         """None where there was no answer; a word is then recorded as one of unknown outcome if it was sent."""
         self._history.counts["requests"] += 1
-        body = None if value is None else {"score": value}
+        path, body = f"/events/{key[0]}/score", None if value is None else {"score": value}
         try:
-            return await self._connection.request(method, f"/events/{key[0]}/score", token=self._token, body=body)
+            return await self._connection.request(method, path, token=self._token, body=body, patience=patience)
         except NotSent:
             self._history.counts["not sent: connection refused"] += 1
             return None
         except ConnectionBroken:
-            why = "the connection broke"
+            if method != "GET":
+                self._history.outcome_unknown(key, value, "the connection broke")
         except NoAnswer as error:
-            why = "there was no answer"
-            self._history.unexpected(key, f"no answer to {error}")
-        if method != "GET":
-            self._history.outcome_unknown(key, value, why)
+            if patience == PATIENCE_SECONDS:
+                self._history.unexpected(key, f"no answer to {error}")
+            if method != "GET":
+                self._history.hung_up(key, value)
         return None
 
     async def _wait(self) -> None:
