@@ -5,7 +5,7 @@ POETRY := $(PYTHON) ../scripts/bootstrap.py poetry
 
 LOCKED := line_provider score_maker arq_worker
 
-.PHONY: help up down reset test torture sabotage check format stubs lock environment
+.PHONY: help up down reset test torture soak drain sabotage check format stubs lock environment
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -26,14 +26,20 @@ test: environment ## all tests, or those that ARGS names: make test ARGS="score_
 torture: environment ## break everything under load and check that nothing is lost: make torture SEED=7 MINUTES=10
 	PYTHONPATH=tests $(IN_ENVIRONMENT) -m torture $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),1)
 
+soak: environment ## the same load and checks with nothing broken: what memory does in a long run
+	PYTHONPATH=tests $(IN_ENVIRONMENT) -m torture --calm $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10)
+
+drain: environment ## how fast a full outbox drains: make drain ROWS=1000000
+	$(IN_ENVIRONMENT) -m benchmarks.drain $(if $(ROWS),--rows $(ROWS))
+
 sabotage: environment ## take each protection away in turn and see that the checker of `make torture` notices
-	$(IN_ENVIRONMENT) -m pytest -m torture tests $(ARGS)
+	$(IN_ENVIRONMENT) -m pytest tests/test_sabotage.py $(ARGS)
 
 check: environment ## style, types, the contract, stubs and locks up to date
 	$(IN_ENVIRONMENT) -m ruff check .
 	$(IN_ENVIRONMENT) -m ruff format --check .
 # The parts' tests have modules of the same name (conftest), which mypy can tell apart only one part at a time.
-	$(IN_ENVIRONMENT) -m mypy devstack scripts
+	$(IN_ENVIRONMENT) -m mypy devstack scripts benchmarks
 	$(IN_ENVIRONMENT) -m mypy line_provider/line_provider line_provider/tests
 	$(IN_ENVIRONMENT) -m mypy score_maker/score_maker score_maker/tests
 	$(IN_ENVIRONMENT) -m mypy arq_worker/arq_worker arq_worker/tests

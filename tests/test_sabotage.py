@@ -10,8 +10,6 @@ from torture.sabotage import (
     worker_outlives_its_lease,
 )
 
-pytestmark = pytest.mark.torture
-
 
 @pytest.mark.parametrize("exposure", EXPOSURES, ids=str)
 async def test_the_checker_notices_that_a_protection_is_gone(arena: Arena, exposure: Exposure) -> None:

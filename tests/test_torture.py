@@ -7,8 +7,6 @@ from torture.raters import Habits
 from torture.report import report
 from torture.run import Plan, run
 
-pytestmark = pytest.mark.torture
-
 
 # A fault may wait for what another one has broken.
 @pytest.mark.timeout(600)

@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -16,6 +17,9 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 from torture.arena import Arena
 from torture.report import report
 from torture.run import Outcome, Plan, run
+
+# Of turns. Half of all raters are gone after fourteen.
+_FAREWELLS = 0.05
 
 
 def _say(sentence: str) -> None:
@@ -32,8 +36,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--minutes", type=float, default=1)
     parser.add_argument("--raters", type=int, default=160)
+    parser.add_argument("--calm", action="store_true", help="break nothing, with ever new raters: what grows, grows")
     arguments = parser.parse_args()
     plan = Plan(arguments.seed, arguments.minutes * 60, raters=arguments.raters)
+    if arguments.calm:
+        plan = replace(plan, faults=(), habits=replace(plan.habits, farewells=_FAREWELLS))
     _say(f"seed {plan.seed}, {arguments.minutes:g} min; SEED={plan.seed} replays it")
     data = Path(tempfile.mkdtemp(prefix="scoreline-torture-"))
     outcome = uvloop.run(_torture(plan, data))

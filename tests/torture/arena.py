@@ -3,7 +3,6 @@ database, the latter in those of score_maker and of the second worker.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,10 +30,10 @@ _CONNECT_SECONDS = 5
 
 @dataclass(slots=True)
 class Sample:
-    """What each process has in memory at a time, in MiB, without what it shares with others."""
+    """What each process has in memory at a time, in MiB, without what it shares with others; and what waits."""
 
-    at: float
     memory: dict[str, float]
+    outbox: int
 
 
 @dataclass(slots=True)
@@ -173,8 +172,8 @@ class Arena:
         finally:
             connection.terminate()
 
-    def measure(self) -> Sample:
-        return Sample(time.monotonic(), {process.name: _memory(process) for process in self.processes})
+    def measure(self, outbox: int) -> Sample:
+        return Sample({process.name: _memory(process) for process in self.processes}, outbox)
 
     @asynccontextmanager
     async def _kept(self) -> AsyncIterator[None]:

@@ -401,8 +401,13 @@ async def _stop(theatre: Theatre, process: Process) -> None:
 
 async def _freeze(process: Process, seconds: float) -> None:
     """With its children, of which it has no more once it has stopped itself."""
+    if not process.running:
+        raise NoOccasion
     process.send_signal(signal.SIGSTOP)
-    children = psutil.Process(process.pid).children(recursive=True)
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        raise NoOccasion from None
     _signal_all(children, signal.SIGSTOP)
     try:
         await asyncio.sleep(seconds)

@@ -45,6 +45,9 @@ class Nemesis:
 
     async def rage(self, seconds: float) -> None:
         """For so long, and until each kind has been tried. Returns when the last is over and all may recover."""
+        if not self._faults:
+            await asyncio.sleep(seconds)
+            return
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         async with asyncio.TaskGroup() as group:

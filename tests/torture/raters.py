@@ -29,6 +29,8 @@ class Habits:
     second_thoughts: float = 0.25
     # Of requests whose clients hang up before long, mostly before there can be an answer.
     impatience: float = 0.01
+    # Of turns after which the rater goes, and somebody new comes.
+    farewells: float = 0
 
 
 class Rater:
@@ -52,6 +54,9 @@ class Rater:
             await self._introduce(stop)
             event_id = 0
             while not stop.is_set():
+                if self._rng.random() < habits.farewells:
+                    self._token = ""
+                    await self._introduce(stop)
                 if not event_id or self._rng.random() >= habits.second_thoughts:
                     event_id = self._choose(self._rng).event_id
                 await self._act((event_id, self._id), habits, stop)

@@ -31,11 +31,11 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     yield from _table(outcome.theatre.repeats)
     yield f"scores in the end, after {outcome.peace_seconds:.1f} s of peace:"
     yield from _table(outcome.recorded)
-    yield f"longest outbox: {outcome.peak_outbox}; {outcome.theatre.organiser.repeated} calls of organisers repeated"
+    yield f"{outcome.theatre.organiser.repeated} calls of organisers repeated"
     if outcome.logged_errors:
         yield "errors logged:"
         yield from _table(outcome.logged_errors)
-    yield "memory in MiB at the start, in the middle, at the end, and at most:"
+    yield "memory in MiB at the start and after each tenth of the time, then at most; messages in the outbox likewise:"
     yield from _memory(outcome.samples)
     if not outcome.violations:
         yield "no violation: nothing lost, nothing double, nothing undecided, nothing divergent"
@@ -55,8 +55,10 @@ def _table(counts: Counter[str]) -> Iterator[str]:
 
 
 def _memory(samples: list[Sample]) -> Iterator[str]:
-    first, middle, last = samples[0], samples[len(samples) // 2], samples[-1]
-    for name in first.memory:
+    tenths = [samples[(len(samples) - 1) * tenth // 10] for tenth in range(11)]
+    for name in samples[0].memory:
         most = max(sample.memory[name] for sample in samples)
-        values = [sample.memory[name] for sample in (first, middle, last)] + [most]
-        yield "  " + "".join(f"{value:>8.0f}" for value in values) + f"  {name}"
+        values = [sample.memory[name] for sample in tenths] + [most]
+        yield "".join(f"{value:>7.0f}" for value in values) + f"  {name}"
+    depths = [sample.outbox for sample in tenths] + [max(sample.outbox for sample in samples)]
+    yield "".join(f"{depth:>7}" for depth in depths) + "  messages in the outbox"

@@ -27,7 +27,7 @@ from torture.raters import Habits, Rater, load
 # A message that failed often waits a minute; the rest is quick.
 PEACE_WITHIN_SECONDS = 180
 
-_SAMPLE_SECONDS = 0.5
+_SAMPLE_SECONDS = 1
 _DIVERGENCE = re.compile(r"divergence\S* .*?event_id\S*?=\S*?(\d+)")
 _LOGGED_ERROR = re.compile(r"\[(?:error|critical) *\S*\] *(\S+)")
 
@@ -57,7 +57,6 @@ class Outcome:
     theatre: Theatre
     violations: list[Violation]
     peace_seconds: float
-    peak_outbox: int
     samples: list[Sample]
     logged_errors: Counter[str]
     recorded: Counter[str]
@@ -80,7 +79,7 @@ async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sent
             Rater(arena.system.http, history, random.Random(rng.random()), _chooser(organiser))
             for _ in range(plan.raters)
         ]
-        async with _observed(arena, history, nemesis, say) as observed:
+        async with _observed(arena, history, nemesis, say) as samples:
             stop = asyncio.Event()
             loading = asyncio.create_task(load(raters, plan.habits, stop))
             await nemesis.rage(plan.seconds)
@@ -111,8 +110,7 @@ async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sent
         theatre,
         violations,
         peace_seconds,
-        observed.peak_outbox,
-        observed.samples,
+        samples,
         logs.errors(),
         _count(records),
     )
@@ -176,18 +174,12 @@ async def _all_shown(arena: Arena, event_ids: list[int], differing: dict[int, ob
     return not differing
 
 
-@dataclass(slots=True)
-class _Observations:
-    peak_outbox: int = 0
-    samples: list[Sample] = field(default_factory=list)
-
-
 @contextlib.asynccontextmanager
 async def _observed(
     arena: Arena, history: History, nemesis: Nemesis, say: Callable[[str], None]
-) -> AsyncIterator[_Observations]:
+) -> AsyncIterator[list[Sample]]:
     """Looks at the outbox and at memory all the while, as far as they can be seen."""
-    observations = _Observations(samples=[arena.measure()])
+    samples = [arena.measure(0)]
 
     async def observe() -> None:
         told = time.monotonic()
@@ -196,10 +188,9 @@ async def _observed(
                 async with arena.score_maker_database() as connection:
                     while True:
                         depth = await connection.fetchval("SELECT count(*) FROM scores_outbox")
-                        observations.peak_outbox = max(observations.peak_outbox, depth)
+                        samples.append(arena.measure(depth))
                         if time.monotonic() - told > 10:
                             told = time.monotonic()
-                            observations.samples.append(arena.measure())
                             counts, faults = history.counts, nemesis.deeds.done.total()
                             say(f"{counts['requests']} requests, {faults} faults, {depth} in the outbox")
                         await asyncio.sleep(_SAMPLE_SECONDS)
@@ -207,11 +198,10 @@ async def _observed(
 
     observing = asyncio.create_task(observe())
     try:
-        yield observations
+        yield samples
     finally:
         observing.cancel()
         await asyncio.wait([observing])
-        observations.samples.append(arena.measure())
 
 
 class Logs:
