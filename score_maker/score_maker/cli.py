@@ -10,6 +10,7 @@ import uvloop
 from score_maker import logs
 from score_maker.configuration import load
 from score_maker.http.app import create_app
+from score_maker.http.server import Server
 from score_maker.migrate import migrate as migrate_database
 from score_maker.settings import EXAMPLE, MigrationSettings, Settings
 
@@ -31,7 +32,7 @@ def serve() -> None:
         access_log=False,
         timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds()),
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    Server(config).run(sockets=[listening])
 
 
 @app.command()

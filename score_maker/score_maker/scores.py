@@ -4,13 +4,13 @@ So neither can exist without the other, and an answer sent after the commit can 
 Rows are locked in the order of (event_id, rater_id), here as in settlement, so that batches never deadlock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, select, text, tuple_
+from sqlalchemy import ARRAY, BigInteger, Row, any_, bindparam, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from score_maker.domain import Refusal, Score, State
@@ -116,6 +116,13 @@ async def get(connection: AsyncConnection, event_id: int, rater_id: UUID) -> Sco
     query = select(scores).where(scores.c.event_id == event_id, scores.c.rater_id == rater_id)
     row = (await connection.execute(query)).one_or_none()
     return score_of(row) if row else None
+
+
+async def of_rater_for_events(connection: AsyncConnection, rater_id: UUID, event_ids: Collection[int]) -> list[Score]:
+    """The rater's scores of these events, in no order; none of those that the rater never rated."""
+    these = any_(bindparam("event_ids", list(event_ids), ARRAY(BigInteger)))
+    query = select(scores).where(scores.c.event_id == these, scores.c.rater_id == rater_id)
+    return [score_of(row) for row in await connection.execute(query)]
 
 
 async def list_of_rater(

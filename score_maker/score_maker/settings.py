@@ -34,5 +34,10 @@ class Settings(MigrationSettings):
     database_pool_size: int = Field(default=10, ge=2, le=100)
     max_waiting: int = Field(default=10_000, ge=1)
     """Ratings that may wait for a transaction; more are turned away with 503."""
+    top_prior_mean: float = Field(default=3, ge=1, le=5)
+    top_prior_weight: float = Field(default=10, ge=0, allow_inf_nan=False)
+    """How many ratings of that average an event is given in advance in the order `top`."""
+    stream_heartbeat: Seconds = timedelta(seconds=15)
+    """How often a listener of GET /events/stream is sent a comment while nothing changes."""
     shutdown_grace: Seconds = timedelta(seconds=10)
     """How long requests under way may take to finish once the service is told to stop."""

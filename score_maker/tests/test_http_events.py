@@ -46,7 +46,7 @@ async def test_an_event_shows_its_figures(api: AsyncClient, line_provider: Scrip
     assert (shown["average"], shown["score_count"], shown["histogram"]) == (4.5, 2, [0, 0, 0, 1, 1])
     assert (shown["my_score"], shown["stale"]) == (None, False)
     listed = (await api.get("/events", params={"q": "mexico"})).json()["events"]
-    assert listed == [{name: value for name, value in shown.items() if name not in {"my_score", "stale"}}]
+    assert listed == [{name: value for name, value in shown.items() if name not in {"my_score_unknown", "stale"}}]
 
 
 async def _found(api: AsyncClient, event_id: int) -> bool:
@@ -78,7 +78,7 @@ async def test_every_order_is_total_and_pages_follow_each_other(
 ) -> None:
     line_provider.put(rated(8, 1, 0, 0, 0, 0), rated(9, 0, 0, 0, 0, 2), rated(10, 0, 0, 0, 0, 1))
     await eventually(lambda: _found(api, 10))
-    for sort in ("deadline", "starts_at", "average", "count", "newest"):
+    for sort in ("deadline", "starts_at", "average", "top", "count", "newest"):
         whole = await ids(api, sort=sort)
         assert len(whole) == 8
         paged: list[int] = []

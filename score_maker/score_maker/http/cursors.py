@@ -19,8 +19,11 @@ def read_cursor(cursor: str, adapter: TypeAdapter[T]) -> T:
     try:
         return adapter.validate_json(urlsafe_b64decode(cursor + "=="))
     except ValueError:
-        raise invalid_cursor() from None
+        detail = "query.cursor: must be the `next_cursor` of the page before, unchanged."
+        raise Problem(INVALID_REQUEST, detail) from None
 
 
-def invalid_cursor() -> Problem:
-    return Problem(INVALID_REQUEST, "query.cursor: must be the `next_cursor` of the page before, unchanged.")
+def foreign_cursor() -> Problem:
+    """The cursor is one of another listing: other events, or in another order."""
+    detail = "query.cursor: belongs to other filters or another `sort`; keep those of the page before, or leave it out."
+    return Problem(INVALID_REQUEST, detail)

@@ -1,15 +1,24 @@
-"""GET /events and GET /events/{event_id}: line_provider's events as the catalog has them."""
+"""GET /events, /events/{event_id} and /events/stream: line_provider's events as the catalog has them."""
 
+import asyncio
+from collections.abc import Callable, Collection, Coroutine
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
+import structlog
+from fastapi import APIRouter, Header, Path, Query, Request, Response, status
+from fastapi.routing import APIRoute
+from fastapi.sse import EventSourceResponse
+from sqlalchemy.exc import SQLAlchemyError
 
 from score_maker import scores
-from score_maker.event_catalog import Event, Filter, Phase, Sort, Status
+from score_maker.database import is_unreachable
+from score_maker.domain import Score
+from score_maker.event_catalog import Filter, Phase, Sort, Status
 from score_maker.event_feed import EventUnknowable
-from score_maker.http.cursors import invalid_cursor, read_cursor, write_cursor
+from score_maker.http.conditional import NOT_MODIFIED, Document, answer
+from score_maker.http.event_documents import EventsResource, SingleEventResource, extended, json_bool
+from score_maker.http.event_listings import ListingQuery
 from score_maker.http.identity import KnownRater
 from score_maker.http.problems import (
     EVENT_NOT_FOUND,
@@ -20,90 +29,134 @@ from score_maker.http.problems import (
     responses,
 )
 from score_maker.http.score_resource import ScoreResource
-from score_maker.http.state import State
+from score_maker.http.state import AppState, State
+from score_maker.raters import Rater
 
-router = APIRouter(tags=["events"])
+log = structlog.get_logger(__name__)
 
-_CURSOR = TypeAdapter(tuple[Sort, FiniteFloat, int])
+# Events are served from memory, and do not wait longer than this for the database to add the reader's own ratings.
+MY_SCORES_SECONDS = 1
 
 EventId = Annotated[int, Path(ge=1, le=2**63 - 1, description="line_provider's id of the event")]
 
 
-class EventResource(BaseModel):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "event_id": 17,
-                "title": "Mexico – South Africa",
-                "description": "World Cup 2026, Group A, Mexico City",
-                "starts_at": "2026-06-11T19:00:00Z",
-                "deadline": "2026-06-13T19:00:00Z",
-                "phase": "open",
-                "status": "HIGH_SCORE",
-                "average": 4.5,
-                "score_count": 2,
-                "histogram": [0, 0, 0, 1, 1],
-                "cancelled_at": None,
-                "finalized_at": None,
-            }
-        }
-    )
+class _ListingRoute(APIRoute):
+    """Reads each query string once: what it asked for is remembered, and answered at once to a reader who cannot have
+    ratings. Reading it takes several times as long as answering."""
 
-    event_id: int
-    title: str
-    description: str
-    starts_at: datetime
-    deadline: datetime = Field(description="The last moment at which a rating is accepted")
-    phase: Phase = Field(description="`open` events can be rated")
-    status: Status = Field(description="PROCESSING until a rating stands; then by the average")
-    average: float | None = Field(description="null where no rating stands")
-    score_count: int
-    histogram: tuple[int, ...] = Field(description="How many ratings of 1, 2, 3, 4 and 5 stand")
-    cancelled_at: datetime | None
-    finalized_at: datetime | None
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        read_and_answer = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            if "Cookie" not in request.headers and "Authorization" not in request.headers:
+                state: AppState = request.state.app
+                if listing := state.listings.get(request.scope["query_string"]):
+                    return answer(request, listing.document())
+            return await read_and_answer(request)
+
+        return handle
 
 
-class EventsResource(BaseModel):
-    events: list[EventResource]
-    next_cursor: str | None = Field(description="Pass as `cursor` for the next page; null on the last one")
-    stale: bool = Field(description="line_provider is not heard just now: the figures may be behind")
+router = APIRouter(tags=["events"])
+_listings = APIRouter(route_class=_ListingRoute)
 
 
-class RatedEventResource(EventResource):
-    my_score: ScoreResource | None = Field(description="Your own rating, if the cookie or token names you")
-    stale: bool = Field(description="line_provider is not heard just now: the figures may be behind")
-
-
-@router.get("/events", responses=responses(INVALID_REQUEST, UNAVAILABLE))
+@_listings.get(
+    "/events",
+    response_model=EventsResource,
+    responses=responses(INVALID_REQUEST, UNKNOWN_TOKEN, UNAVAILABLE) | NOT_MODIFIED,
+)
 async def list_events(
+    request: Request,
     state: State,
+    rater: KnownRater,
     status: Annotated[Status | None, Query(description="Only events of this status")] = None,
     phase: Annotated[Phase | None, Query(description="Only events in this phase")] = None,
-    q: Annotated[str | None, Query(max_length=200, description="Only events whose title or description has it")] = None,
-    sort: Annotated[Sort, Query(description="Earliest, best or newest first")] = Sort.DEADLINE,
+    q: Annotated[
+        str | None,
+        Query(
+            max_length=200,
+            description="Only events that have all these words, or parts of words, in title or description; letter "
+            "case and accents do not matter",
+        ),
+    ] = None,
+    sort: Annotated[
+        Sort,
+        Query(
+            description="Earliest, best, most rated or newest first. `top` is the average together with a few ratings "
+            "that every event is given in advance (SCORE_MAKER_TOP_PRIOR_WEIGHT of them, by default 10, whose average "
+            "is SCORE_MAKER_TOP_PRIOR_MEAN, by default 3): a single 5 does not beat a hundred 4s"
+        ),
+    ] = Sort.DEADLINE,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before, with the same `sort`")] = None,
-) -> EventsResource:
-    """The events that there are, page by page."""
+    cursor: Annotated[
+        str | None, Query(description="`next_cursor` of the page before; all else but `limit` must be as it was there")
+    ] = None,
+) -> Response:
+    """The events that there are, page by page.
+
+    Paging is safe while events change: one that keeps its place in the order, and still passes the filters, is listed
+    once; only one that moves meanwhile may be listed twice or not at all, and `GET /events/stream` tells of it.
+    They are served from memory: without the database too, which `my_score_unknown` then tells.
+    """
     if not state.catalog.is_known:
         raise Problem(UNAVAILABLE, "The events are not known yet: line_provider has not been reached since the start.")
-    after = None
-    if cursor is not None:
-        sorted_by, value, event_id = read_cursor(cursor, _CURSOR)
-        if sorted_by is not sort:
-            raise invalid_cursor()
-        after = value, event_id
-    now = datetime.now(UTC)
-    page = state.catalog.page(Filter(status, phase, q or None), sort, limit=limit, after=after, now=now)
-    return EventsResource(
-        events=[EventResource(**_fields(event, now)) for event in page.events],
-        next_cursor=write_cursor((sort, *page.next_after), _CURSOR) if page.next_after is not None else None,
-        stale=state.catalog.is_stale,
-    )
+    query = ListingQuery.of(Filter.matching(status, phase, q), sort, limit, cursor)
+    listing = state.listings.put(request.scope["query_string"], query)
+    if rater is None:
+        return answer(request, listing.document())
+    shown = listing.state()
+    events = {event.event_id: event for event in shown.events}
+    mine = await _my_scores(state, rater, events)
+    if mine is None:
+        return answer(request, listing.rated_document(shown, None))
+    my_scores = {score.event_id: _json(ScoreResource.of(score, events[score.event_id])) for score in mine}
+    return answer(request, listing.rated_document(shown, my_scores))
 
 
-@router.get("/events/{event_id}", responses=responses(EVENT_NOT_FOUND, INVALID_REQUEST, UNKNOWN_TOKEN, UNAVAILABLE))
-async def get_event(event_id: EventId, state: State, rater: KnownRater) -> RatedEventResource:
+router.include_router(_listings)
+
+
+@router.get(
+    "/events/stream",
+    response_class=EventSourceResponse,
+    responses={
+        status.HTTP_200_OK: {
+            "description": "Server-sent events, without end",
+            "content": {
+                "text/event-stream": {
+                    "example": 'event: event\nid: 5f0c9a1e-1285\ndata: {"event_id":17,"phase":"open",…}\n\n'
+                }
+            },
+        }
+    },
+)
+async def stream_events(
+    state: State,
+    after: Annotated[
+        str | None, Query(description="`stream_position` of a list: what has changed since comes first")
+    ] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="`id` of the last message received; outweighs `after`. Browsers send it")
+    ] = None,
+) -> Response:
+    """Be told what changes, as [server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html).
+
+    `event: event` has an event's latest state in `data`, as in the list but without `my_score`, and its position in
+    `id`. Several changes of an event may come as one; its last state always comes, however long you were away.
+    `event: reset` says that the position is not known here (any more), as after a restart of the service: load the list
+    again and go on from its `stream_position`. Comments keep the connection open while nothing changes.
+    """
+    stream = state.stream.listen(last_event_id or after)
+    return EventSourceResponse(stream, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+
+
+@router.get(
+    "/events/{event_id}",
+    response_model=SingleEventResource,
+    responses=responses(EVENT_NOT_FOUND, INVALID_REQUEST, UNKNOWN_TOKEN, UNAVAILABLE) | NOT_MODIFIED,
+)
+async def get_event(request: Request, event_id: EventId, state: State, rater: KnownRater) -> Response:
     """One event, with your own rating of it."""
     try:
         event = await state.feed.find(event_id)
@@ -111,33 +164,31 @@ async def get_event(event_id: EventId, state: State, rater: KnownRater) -> Rated
         raise Problem(UNAVAILABLE, f"Whether there is an event {event_id} cannot be told now.") from None
     if event is None:
         raise event_not_found(event_id)
-    my_score = None
-    if rater is not None:
-        async with state.engine.connect() as connection:
-            my_score = await scores.get(connection, event_id, rater.id)
-    return RatedEventResource(
-        **_fields(event, datetime.now(UTC)),
-        my_score=ScoreResource.of(my_score, event) if my_score else None,
-        stale=state.catalog.is_stale,
+    mine = await _my_scores(state, rater, [event_id]) if rater is not None else []
+    body = extended(
+        state.documents.of(event, event.phase(datetime.now(UTC))),
+        my_score=_json(ScoreResource.of(mine[0], event)) if mine else b"null",
+        stale=json_bool(state.catalog.is_stale),
+        my_score_unknown=json_bool(mine is None),
     )
+    return answer(request, Document.of(body))
 
 
 def event_not_found(event_id: int) -> Problem:
     return Problem(EVENT_NOT_FOUND, f"There is no event {event_id}; GET /events lists those that there are.")
 
 
-def _fields(event: Event, now: datetime) -> dict[str, object]:
-    return {
-        "event_id": event.event_id,
-        "title": event.title,
-        "description": event.description,
-        "starts_at": event.starts_at,
-        "deadline": event.deadline,
-        "phase": event.phase(now),
-        "status": event.status,
-        "average": event.average,
-        "score_count": event.score_count,
-        "histogram": event.histogram,
-        "cancelled_at": event.cancelled_at,
-        "finalized_at": event.finalized_at,
-    }
+async def _my_scores(state: AppState, rater: Rater, event_ids: Collection[int]) -> list[Score] | None:
+    """The rater's scores of these events; None where the database cannot be asked now."""
+    try:
+        async with asyncio.timeout(MY_SCORES_SECONDS), state.engine.connect() as connection:
+            return await scores.of_rater_for_events(connection, rater.id, event_ids)
+    except (SQLAlchemyError, OSError) as error:
+        if not is_unreachable(error):
+            raise
+        log.warning("my_scores_unknown", error=str(error))
+        return None
+
+
+def _json(score: ScoreResource) -> bytes:
+    return score.model_dump_json().encode()

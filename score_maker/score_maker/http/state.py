@@ -13,9 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from score_maker.database import create_engine
 from score_maker.event_cache import EventCache
 from score_maker.event_catalog import EventCatalog
+from score_maker.event_changes import EventChanges
 from score_maker.event_feed import EventFeed
 from score_maker.group_commit import GroupCommit
+from score_maker.http.event_documents import EventDocuments
+from score_maker.http.event_listings import EventListings
+from score_maker.http.event_stream import EventStream
 from score_maker.line_provider import open_channel
+from score_maker.ranking import Prior
 from score_maker.raters import RaterTokens
 from score_maker.settings import Settings
 
@@ -30,6 +35,10 @@ class AppState:
     redis: Redis
     catalog: EventCatalog
     feed: EventFeed
+    changes: EventChanges
+    documents: EventDocuments
+    listings: EventListings
+    stream: EventStream
     group_commit: GroupCommit
     tokens: RaterTokens
 
@@ -47,15 +56,32 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
         )
         stack.push_async_callback(redis.aclose)
         channel = await stack.enter_async_context(open_channel(settings.line_provider_address))
-        catalog = EventCatalog()
+        catalog = EventCatalog(Prior(settings.top_prior_mean, settings.top_prior_weight))
+        changes = EventChanges(catalog)
+        documents = EventDocuments()
+        listings = EventListings(catalog, changes, documents)
+        stream = EventStream(catalog, changes, documents, heartbeat=settings.stream_heartbeat)
         feed = EventFeed(channel, EventCache(redis), catalog)
         await feed.load_from_cache()
         feeding = asyncio.create_task(feed.run(), name="event-feed")
         stack.push_async_callback(_cancel, feeding)
+        telling = asyncio.create_task(changes.run(), name="event-changes")
+        stack.push_async_callback(_cancel, telling)
         await feed.wait_for_snapshot(SNAPSHOT_WAIT_SECONDS)
         group_commit = await stack.enter_async_context(GroupCommit(engine, max_waiting=settings.max_waiting))
         tokens = RaterTokens(settings.secret_key.get_secret_value())
-        yield AppState(engine, redis, catalog, feed, group_commit, tokens)
+        yield AppState(
+            engine=engine,
+            redis=redis,
+            catalog=catalog,
+            feed=feed,
+            changes=changes,
+            documents=documents,
+            listings=listings,
+            stream=stream,
+            group_commit=group_commit,
+            tokens=tokens,
+        )
 
 
 async def _cancel(task: "asyncio.Task[object]") -> None:
@@ -63,7 +89,7 @@ async def _cancel(task: "asyncio.Task[object]") -> None:
     await asyncio.wait({task})
 
 
-def _state(request: Request) -> AppState:
+async def _state(request: Request) -> AppState:
     state: AppState = request.state.app
     return state
 

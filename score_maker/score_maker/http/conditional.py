@@ -1,0 +1,43 @@
+"""Answers that a client need not be sent again: ETag, If-None-Match and 304 as RFC 9110 has them."""
+
+import re
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from fastapi import Request, Response, status
+
+# An entity tag may hold commas; it never holds quotes. What makes it weak is no part of the comparison.
+_ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON body and its strong entity tag: the same tag, the same bytes."""
+
+    body: bytes
+    etag: str
+
+    @classmethod
+    def of(cls, body: bytes) -> "Document":
+        return cls(body, f'"{blake2b(body, digest_size=16).hexdigest()}"')
+
+
+def answer(request: Request, document: Document) -> Response:
+    """The document; 304 without it where the client has it already. It is the client's alone, who may be a rater."""
+    headers = {"ETag": document.etag, "Cache-Control": "private, no-cache", "Vary": "Cookie, Authorization"}
+    conditions = request.headers.getlist("If-None-Match")
+    if conditions and matches(", ".join(conditions), document.etag):
+        return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
+    return Response(document.body, headers=headers, media_type="application/json")
+
+
+def matches(condition: str, etag: str) -> bool:
+    """Whether the value of If-None-Match names the strong tag, or any by `*`."""
+    return condition.strip() == "*" or etag in _ENTITY_TAG.findall(condition)
+
+
+# What OpenAPI says of an operation that answers so.
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    status.HTTP_304_NOT_MODIFIED: {"description": "You have it already: it is what the `ETag` in `If-None-Match` named"}
+}

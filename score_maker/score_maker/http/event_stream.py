@@ -1,0 +1,53 @@
+"""GET /events/stream: what changes, as server-sent events."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from score_maker.event_catalog import EventCatalog, EventChange
+from score_maker.event_changes import EventChanges
+from score_maker.http.event_documents import EventDocuments
+
+HEARTBEAT = b": heartbeat\n\n"
+# At most so many events are on their way to a listener who does not read.
+MOST_AT_ONCE = 100
+
+
+class EventStream:
+    """Makes the bytes that all listeners of a process are sent."""
+
+    def __init__(
+        self, catalog: EventCatalog, changes: EventChanges, documents: EventDocuments, *, heartbeat: timedelta
+    ) -> None:
+        self._catalog = catalog
+        self._changes = changes
+        self._documents = documents
+        self._heartbeat_seconds = heartbeat.total_seconds()
+        self._last: tuple[list[EventChange], bytes] = ([], b"")
+
+    async def listen(self, token: str | None) -> AsyncIterator[bytes]:
+        """What has changed after the position that the token stands for, or without one from now on; then what
+        changes, until the service ends."""
+        while not self._catalog.is_known and not self._changes.is_closed:
+            yield HEARTBEAT
+            await self._changes.wait(0, self._heartbeat_seconds)
+        position = self._catalog.position if token is None else self._changes.position(token)
+        while not self._changes.is_closed:
+            if position is None or not self._catalog.knows_position(position):
+                position = self._catalog.position
+                yield b"event: reset\nid: %b\ndata: {}\n\n" % self._changes.token(position).encode()
+            elif changes := self._changes.after(position, limit=MOST_AT_ONCE):
+                position = changes[-1].position
+                yield self._frames(changes)
+            elif not await self._changes.wait(position, self._heartbeat_seconds):
+                yield HEARTBEAT
+
+    def _frames(self, changes: list[EventChange]) -> bytes:
+        """Listeners who keep up are all told of the same changes, so their bytes are made once."""
+        if changes != self._last[0]:
+            self._last = changes, b"".join(map(self._frame, changes))
+        return self._last[1]
+
+    def _frame(self, change: EventChange) -> bytes:
+        position = self._changes.token(change.position).encode()
+        document = self._documents.of(change.listed.event, change.listed.phase)
+        return b"event: event\nid: %b\ndata: %b\n\n" % (position, document)

@@ -1,0 +1,14 @@
+"""The server that the application runs on."""
+
+import socket
+
+import uvicorn
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which waits for responses under way when it is told to stop; those that have no end are ended first."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if state := self.lifespan.state.get("app"):
+            state.changes.close()
+        await super().shutdown(sockets)
