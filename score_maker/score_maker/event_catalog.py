@@ -85,7 +85,7 @@ class Sort(StrEnum):
 SortKey = tuple[float, int]
 
 
-def _sort_keys(prior: Prior) -> dict[Sort, Callable[[Event], SortKey]]:
+def sort_keys(prior: Prior) -> dict[Sort, Callable[[Event], SortKey]]:
     """Ascending, hence the minus where the greatest comes first; an event without ratings comes after all that have
     some."""
     return {
@@ -165,7 +165,7 @@ class EventCatalog:
         self._clock = clock
         self._listed: dict[int, ListedEvent] = {}
         self._changes = ChangeLog()
-        self._sort_keys = _sort_keys(prior or Prior())
+        self._sort_keys = sort_keys(prior or Prior())
         self._orders: dict[Place, dict[Sort, SortedList[SortKey]]] = {
             (phase, status): {sort: SortedList() for sort in Sort} for phase in Phase for status in Status
         }

@@ -1,0 +1,32 @@
+"""What a search finds, in whatever way it is typed."""
+
+import pytest
+
+from score_maker.text_search import folded, words_of
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("МАТЧ", "Матч открытия"),
+        ("елка", "Ёлка"),
+        ("ёлка", "Елка"),
+        ("strasse", "Straße"),
+        ("beyonce", "Beyoncé"),
+        ("BEYONCÉ", "Beyonce\u0301"),
+        ("istanbul", "İstanbul"),
+        ("final", "ﬁnal"),
+        ("ЗАЛІЗНИЙ", "Залізнии\u0306"),
+    ],
+)
+def test_letter_case_accents_and_the_dots_of_yo_do_not_matter(typed: str, written: str) -> None:
+    assert all(word in folded(written) for word in words_of(typed))
+
+
+def test_a_letter_of_its_own_is_not_taken_for_an_accented_one() -> None:
+    assert folded("чай") != folded("чаи")
+
+
+def test_the_order_and_number_of_the_same_words_mean_nothing() -> None:
+    assert words_of(" USA  turkey USA") == words_of("Turkey usa")
+    assert words_of(" \t") == ()
