@@ -25,6 +25,12 @@ from devstack.valkey import Valkey
 
 DEMO_EVENTS = Path(__file__).parent.parent / "fixtures" / "worldcup-2026.json"
 
+# Settings for a system whose many raters are all one program: limits that are counted but never reached.
+MANY_RATERS: Mapping[str, str] = {
+    "SCORE_MAKER_RATE_LIMIT_RATER": "1000000/minute",
+    "SCORE_MAKER_RATE_LIMIT_ADDRESS": "1000000/minute",
+}
+
 _LINE_PROVIDER = "line_provider"
 _SCORE_MAKER = "score_maker"
 _ARQ_WORKER = "arq_worker"

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from torture.arena import Arena
 from waiting import eventually
 
-from devstack.system import System
+from devstack.system import MANY_RATERS, System
 from scoreline.line_provider.v1.events_pb2_grpc import EventServiceStub
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     """With the demo events. A test that stops a part of it starts that part again."""
-    async with System(tmp_path_factory.mktemp("system")) as system:
+    async with System(tmp_path_factory.mktemp("system"), settings=MANY_RATERS) as system:
         yield system
 
 

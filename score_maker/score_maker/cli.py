@@ -30,6 +30,8 @@ def serve() -> None:
         lifespan="on",
         log_config=None,
         access_log=False,
+        # The app itself believes the proxies that its settings name.
+        proxy_headers=False,
         timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds()),
     )
     Server(config).run(sockets=[listening])

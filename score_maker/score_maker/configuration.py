@@ -1,13 +1,19 @@
 """What the settings of score_maker and of its worker have in common: their kinds, and how a mistake is told."""
 
+import re
 import sys
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings
+from limits import RateLimitItem, parse_many
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+# As browsers write them: without a path, and no wildcard, since cookies go with a request.
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d+)?")
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
@@ -41,11 +47,46 @@ def _some_time(value: timedelta) -> timedelta:
     return value
 
 
+def _rate_limit(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.strip().lower() == "off":
+        return None
+    try:
+        (limit,) = parse_many(value)
+    except ValueError:
+        raise ValueError("must look like 120/minute, or be off") from None
+    if limit.amount < 1:
+        raise ValueError("must admit at least one, or be off")
+    return limit
+
+
+def _listed(value: object) -> object:
+    return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value))
+    except ValueError as error:
+        raise ValueError(f"must list addresses or networks, like 10.0.0.7,10.1.0.0/16 ({error})") from None
+
+
+def _origin(value: str) -> str:
+    if not _ORIGIN.fullmatch(value):
+        raise ValueError("must list origins by name, like https://example.org,https://example.org:8443")
+    return value
+
+
 PostgresUrl = Annotated[SecretStr, AfterValidator(_asyncpg_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 # Pydantic itself takes a number for seconds, but not the text that every environment variable is.
 Seconds = Annotated[timedelta, BeforeValidator(_number), AfterValidator(_some_time)]
 Address = Annotated[str, Field(pattern=r"^\S+:\d+$")]
+# None is no limit, which is written as off: an empty variable is one that is not set.
+RateLimit = Annotated[InstanceOf[RateLimitItem] | None, BeforeValidator(_rate_limit)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_listed)]
 
 
 def load(settings_type: type[SettingsT], *, example: str) -> SettingsT:

@@ -3,10 +3,11 @@
 from datetime import timedelta
 from typing import Literal
 
+from limits import RateLimitItemPerMinute
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from score_maker.configuration import Address, PostgresUrl, RedisUrl, Seconds
+from score_maker.configuration import Address, Networks, Origins, PostgresUrl, RateLimit, RedisUrl, Seconds
 
 EXAMPLE = "score_maker/.env_example"
 
@@ -41,3 +42,11 @@ class Settings(MigrationSettings):
     """How often a listener of GET /events/stream is sent a comment while nothing changes."""
     shutdown_grace: Seconds = timedelta(seconds=10)
     """How long requests under way may take to finish once the service is told to stop."""
+    rate_limit_rater: RateLimit = RateLimitItemPerMinute(120)
+    """How often one rater may write."""
+    rate_limit_address: RateLimit = RateLimitItemPerMinute(6000)
+    """How often all the raters of one address together may write; an IPv6 address speaks for its /64."""
+    trusted_proxies: Networks = ()
+    """The reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    cors_origins: Origins = ()
+    """Other sites whose pages may use the API from a browser, with its cookies where the browser sends them."""

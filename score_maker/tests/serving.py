@@ -16,7 +16,10 @@ from score_maker.settings import Settings
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[AsyncClient]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = Server(uvicorn.Config(create_app(settings), lifespan="on", log_config=None, access_log=False))
+        config = uvicorn.Config(
+            create_app(settings), lifespan="on", log_config=None, access_log=False, proxy_headers=False
+        )
+        server = Server(config)
         # As a thread of its own would, but the tests share its loop: signals stay pytest's.
         task = asyncio.create_task(server._serve(sockets=[listening]))
         async with AsyncClient(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:

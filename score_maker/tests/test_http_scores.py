@@ -151,7 +151,7 @@ BAD_BODIES: list[tuple[str, bytes]] = [
     ("a number", b"5"),
     ("malformed", b'{"score": 5'),
     ("not UTF-8", b'{"score": "\xff"}'),
-    ("nested too deeply", b"[" * 100_000),
+    ("nested too deeply", b"[" * 10_000),
     ("empty", b""),
 ]
 

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL, make_url
 
 from devstack.credentials import Credentials
 from devstack.processes import Process, how_it_ended
-from devstack.system import System
+from devstack.system import MANY_RATERS, System
 from torture.link import Link
 
 # Short, so that a lease often ends while something is broken.
@@ -84,6 +84,7 @@ class Arena:
         workers = make_url(server.url("score_maker", user="arq_worker", password=credentials.arq_worker_password))
         self.database_link = Link(Path(str(ours.query["host"])) / ".s.PGSQL.5432")
         self.settings |= {
+            **MANY_RATERS,
             "SCORE_MAKER_DATABASE_URL": through(self.database_link, ours),
             "ARQ_WORKER_LINE_PROVIDER_ADDRESS": str(self.worker_link.address),
             "SCORE_MAKER_LINE_PROVIDER_ADDRESS": str(self.feed_link.address),

@@ -7,8 +7,12 @@ from typing import TypedDict
 
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from score_maker.http import events, health, identity, problems, scores
+from score_maker.http import docs, events, health, identity, problems, scores
+from score_maker.http.guards import BodyLimit, SecurityHeaders
 from score_maker.http.state import AppState, open_state
 from score_maker.settings import Settings
 
@@ -25,16 +29,22 @@ class _LifespanState(TypedDict):
     app: AppState
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[_LifespanState]:
         async with open_state(settings) as state:
             yield {"app": state}
 
     app = FastAPI(
-        title="Scoreline", description=DESCRIPTION, version=version("score-maker"), lifespan=lifespan, redoc_url=None
+        title="Scoreline",
+        description=DESCRIPTION,
+        version=version("score-maker"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     problems.install(app)
+    docs.install(app)
     for router in (events.router, scores.router, identity.router, health.router):
         app.include_router(router)
 
@@ -42,4 +52,22 @@ def create_app(settings: Settings) -> FastAPI:
     async def root() -> RedirectResponse:
         return RedirectResponse("/docs")
 
+    return _guarded(app, settings)
+
+
+def _guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Around all of the framework, so that its answer to an unforeseen failure goes the same way."""
+    app = SecurityHeaders(BodyLimit(app))
+    if settings.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=settings.cors_origins,
+            allow_credentials=True,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "If-Match", "If-None-Match", "Last-Event-ID", "Prefer"),
+            expose_headers=("ETag", "Location", "Preference-Applied", "Retry-After"),
+        )
+    if settings.trusted_proxies:
+        # Outermost, as the others go by the scheme that it finds.
+        app = ProxyHeadersMiddleware(app, trusted_hosts=list(settings.trusted_proxies))  # type: ignore[arg-type,assignment]
     return app

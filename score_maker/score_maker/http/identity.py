@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from score_maker.http.problems import UNKNOWN_TOKEN, Problem
+from score_maker.http.problems import TOO_MANY_REQUESTS, UNKNOWN_TOKEN, Problem, responses
 from score_maker.http.state import State
 from score_maker.raters import Rater
 
@@ -51,13 +51,28 @@ def rater(request: Request, response: Response, state: State, known: KnownRater)
 AnyRater = Annotated[Rater, Depends(rater)]
 
 
+async def limit_writes(request: Request, state: State, known: KnownRater) -> None:
+    """Raises Problem where the rater of the request, or its address, writes too often."""
+    exceeded = await state.rate_limits.hit(
+        address=request.client.host if request.client else None, rater_id=known.id if known else None
+    )
+    if exceeded is not None:
+        whose = "You" if exceeded.subject == "rater" else "All raters of your network together"
+        detail = f"{whose} may write {exceeded.limit}; try again in {exceeded.retry_after} s. Nothing was written."
+        raise Problem(TOO_MANY_REQUESTS, detail, headers={"Retry-After": str(exceeded.retry_after)})
+
+
+# For every operation that writes, before it does.
+LIMITED = Depends(limit_writes)
+
+
 class RaterToken(BaseModel):
     """A new rater. Whoever holds the token is the rater: keep it secret, and keep it."""
 
     token: str = Field(examples=["Y2hlY2tlZA.bUq3tjlyMGpYB6Np4OeVQyTg3a4"])
 
 
-@router.post("/raters", status_code=201)
+@router.post("/raters", status_code=201, dependencies=[LIMITED], responses=responses(TOO_MANY_REQUESTS, UNKNOWN_TOKEN))
 async def create_rater(state: State) -> RaterToken:
     """Mint a rater for a client that keeps no cookies: send the token as `Authorization: Bearer TOKEN` from then on.
 

@@ -54,6 +54,12 @@ NOT_JSON = ProblemType(
     "The body is not declared as JSON",
     "Send the header `Content-Type: application/json` with the body. Nothing was written.",
 )
+CONTENT_TOO_LARGE = ProblemType(
+    "content-too-large",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "The body is too large",
+    "Nothing that this API takes is longer than a few dozen bytes. Nothing was written.",
+)
 UNKNOWN_TOKEN = ProblemType(
     "unknown-token",
     HTTPStatus.UNAUTHORIZED,
@@ -93,6 +99,13 @@ METHOD_NOT_ALLOWED = ProblemType(
     "This address does not take this method",
     "The header `Allow` of the answer lists the methods that it takes.",
 )
+TOO_MANY_REQUESTS = ProblemType(
+    "too-many-requests",
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "You write too often",
+    "How often a rater and an address may write is limited, far beyond what raters need. Nothing was written. Repeat "
+    "the request after the seconds that the header `Retry-After` names.",
+)
 UNAVAILABLE = ProblemType(
     "unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -113,6 +126,7 @@ PROBLEM_TYPES = {
         INVALID_REQUEST,
         MALFORMED_JSON,
         NOT_JSON,
+        CONTENT_TOO_LARGE,
         UNKNOWN_TOKEN,
         EVENT_NOT_FOUND,
         EVENT_CLOSED,
@@ -121,6 +135,7 @@ PROBLEM_TYPES = {
         SCORE_NOT_FOUND,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
+        TOO_MANY_REQUESTS,
         UNAVAILABLE,
         INTERNAL_ERROR,
     )
@@ -166,7 +181,7 @@ def responses(*problem_types: ProblemType) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _answer(
+def answer(
     request: Request,
     problem_type: ProblemType,
     detail: str,
@@ -174,6 +189,7 @@ def _answer(
     errors: list[dict[str, str]] | None = None,
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
+    """The problem as an answer to the request."""
     document: dict[str, Any] = {
         "type": problem_type.uri,
         "title": problem_type.title,
@@ -189,7 +205,7 @@ def _answer(
 
 
 async def _on_problem(request: Request, problem: Problem) -> JSONResponse:
-    return _answer(request, problem.problem_type, problem.detail, headers=problem.headers)
+    return answer(request, problem.problem_type, problem.detail, headers=problem.headers)
 
 
 async def _on_invalid_request(request: Request, invalid: RequestValidationError) -> JSONResponse:
@@ -199,30 +215,32 @@ async def _on_invalid_request(request: Request, invalid: RequestValidationError)
     ]
     first = errors[0]
     if first["type"] == "json_invalid":
-        return _answer(request, MALFORMED_JSON, f"The body is not JSON: {invalid.errors()[0]['ctx']['error']}.")
+        return answer(request, MALFORMED_JSON, f"The body is not JSON: {invalid.errors()[0]['ctx']['error']}.")
     if isinstance(invalid.body, bytes) and invalid.body:
         declared = request.headers.get("Content-Type", "no content type")
-        return _answer(request, NOT_JSON, f"The body came as {declared}; send Content-Type: application/json.")
+        return answer(request, NOT_JSON, f"The body came as {declared}; send Content-Type: application/json.")
     parts = [{"part": error["part"], "message": error["message"]} for error in errors]
     detail = "; ".join(f"{part['part']}: {part['message']}" for part in parts) + "."
-    return _answer(request, INVALID_REQUEST, detail, errors=parts)
+    return answer(request, INVALID_REQUEST, detail, errors=parts)
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
     """What the framework itself refuses."""
     headers = dict(error.headers) if error.headers else None
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return _answer(request, NOT_FOUND, f"There is nothing at {request.url.path}; see /docs.")
+        return answer(request, NOT_FOUND, f"There is nothing at {request.url.path}; see /docs.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"{request.url.path} does not take {request.method}."
-        return _answer(request, METHOD_NOT_ALLOWED, detail, headers=headers)
+        return answer(request, METHOD_NOT_ALLOWED, detail, headers=headers)
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return answer(request, CONTENT_TOO_LARGE, error.detail)
     if error.status_code == HTTPStatus.BAD_REQUEST:
-        return _answer(request, MALFORMED_JSON, "The body cannot be read as JSON.")
+        return answer(request, MALFORMED_JSON, "The body cannot be read as JSON.")
     return await _on_failure(request, error)
 
 
 async def _on_unavailable(request: Request, _: Exception) -> JSONResponse:
-    return _answer(request, UNAVAILABLE, "The request was not acknowledged; repeat it in a moment, which is safe.")
+    return answer(request, UNAVAILABLE, "The request was not acknowledged; repeat it in a moment, which is safe.")
 
 
 async def _on_database_error(request: Request, error: Exception) -> JSONResponse:
@@ -234,7 +252,7 @@ async def _on_database_error(request: Request, error: Exception) -> JSONResponse
 
 async def _on_failure(request: Request, error: Exception) -> JSONResponse:
     log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
-    return _answer(request, INTERNAL_ERROR, "The service has failed; repeating the request is safe.")
+    return answer(request, INTERNAL_ERROR, "The service has failed; repeating the request is safe.")
 
 
 router = APIRouter(include_in_schema=False)

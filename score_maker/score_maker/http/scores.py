@@ -16,7 +16,7 @@ from score_maker.event_catalog import Event, Phase
 from score_maker.event_feed import EventUnknowable
 from score_maker.http.cursors import read_cursor, write_cursor
 from score_maker.http.events import EventId, event_not_found
-from score_maker.http.identity import AnyRater, KnownRater
+from score_maker.http.identity import LIMITED, AnyRater, KnownRater
 from score_maker.http.problems import (
     EVENT_CANCELLED,
     EVENT_CLOSED,
@@ -26,6 +26,7 @@ from score_maker.http.problems import (
     MALFORMED_JSON,
     NOT_JSON,
     SCORE_NOT_FOUND,
+    TOO_MANY_REQUESTS,
     UNAVAILABLE,
     UNKNOWN_TOKEN,
     Problem,
@@ -40,7 +41,16 @@ router = APIRouter(tags=["scores"])
 
 _CURSOR = TypeAdapter(tuple[AwareDatetime, Annotated[int, Field(ge=1, le=2**63 - 1)]])
 
-_REFUSALS = (EVENT_NOT_FOUND, EVENT_CLOSED, EVENT_FINAL, EVENT_CANCELLED, INVALID_REQUEST, UNKNOWN_TOKEN, UNAVAILABLE)
+_REFUSALS = (
+    EVENT_NOT_FOUND,
+    EVENT_CLOSED,
+    EVENT_FINAL,
+    EVENT_CANCELLED,
+    INVALID_REQUEST,
+    UNKNOWN_TOKEN,
+    TOO_MANY_REQUESTS,
+    UNAVAILABLE,
+)
 
 
 class ScoreSubmission(BaseModel):
@@ -57,6 +67,7 @@ class ScoresResource(BaseModel):
 @router.post(
     "/events/{event_id}/score",
     status_code=status.HTTP_202_ACCEPTED,
+    dependencies=[LIMITED],
     responses=responses(*_REFUSALS, MALFORMED_JSON, NOT_JSON),
 )
 async def submit_score(
@@ -78,6 +89,7 @@ async def submit_score(
 @router.delete(
     "/events/{event_id}/score",
     status_code=status.HTTP_202_ACCEPTED,
+    dependencies=[LIMITED],
     responses=responses(*_REFUSALS, SCORE_NOT_FOUND)
     | {status.HTTP_200_OK: {"model": ScoreResource, "description": "No rating stood that could be withdrawn"}},
 )

@@ -21,6 +21,7 @@ from score_maker.http.event_listings import EventListings
 from score_maker.http.event_stream import EventStream
 from score_maker.line_provider import open_channel
 from score_maker.ranking import Prior
+from score_maker.rate_limits import TIMEOUT_SECONDS, RateLimits
 from score_maker.raters import RaterTokens
 from score_maker.settings import Settings
 
@@ -41,6 +42,7 @@ class AppState:
     stream: EventStream
     group_commit: GroupCommit
     tokens: RaterTokens
+    rate_limits: RateLimits
 
 
 @asynccontextmanager
@@ -49,12 +51,11 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
     async with AsyncExitStack() as stack:
         engine = create_engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
         stack.push_async_callback(engine.dispose)
-        redis: Redis = Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            socket_timeout=REDIS_TIMEOUT_SECONDS,
-            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-        )
+        redis = _redis(settings, REDIS_TIMEOUT_SECONDS)
         stack.push_async_callback(redis.aclose)
+        counting_redis = _redis(settings, TIMEOUT_SECONDS)
+        stack.push_async_callback(counting_redis.aclose)
+        rate_limits = RateLimits(counting_redis, rater=settings.rate_limit_rater, address=settings.rate_limit_address)
         channel = await stack.enter_async_context(open_channel(settings.line_provider_address))
         catalog = EventCatalog(Prior(settings.top_prior_mean, settings.top_prior_weight))
         changes = EventChanges(catalog)
@@ -81,7 +82,14 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
             stream=stream,
             group_commit=group_commit,
             tokens=tokens,
+            rate_limits=rate_limits,
         )
+
+
+def _redis(settings: Settings, timeout_seconds: float) -> Redis:
+    url = settings.redis_url.get_secret_value()
+    redis: Redis = Redis.from_url(url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)
+    return redis
 
 
 async def _cancel(task: "asyncio.Task[object]") -> None:

@@ -1,0 +1,96 @@
+"""What stands before every request and behind every answer: how large a body may be, and what browsers are told.
+
+Plain ASGI: the framework's base class for middleware holds streams back, and its own limit answers in plain text.
+"""
+
+from http import HTTPStatus
+
+from fastapi import Request
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from score_maker.http import problems
+
+# A rating is a dozen bytes; nothing that the API takes comes near it.
+MAX_BODY_BYTES = 16 * 1024
+
+SECURITY_HEADERS = {
+    # Pages load what this service serves, run no script of their own text, and are framed by nobody.
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
+
+
+class BodyLimit:
+    """Answers 413 where a body is larger than `max_bytes`, whether it says so or just goes on."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._detail = f"A body may have {max_bytes} bytes at most."
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if _declared_length(scope) > self._max_bytes:
+            answer = problems.answer(Request(scope), problems.CONTENT_TOO_LARGE, self._detail)
+            await answer(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > self._max_bytes:
+                    # The one kind of error that the framework lets out of the reading of a body.
+                    raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._detail)
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+
+class SecurityHeaders:
+    """Adds SECURITY_HEADERS, and over https also HTTPS_HEADERS, to every answer that has not its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._headers = _encoded(SECURITY_HEADERS)
+        self._https_headers = _encoded(SECURITY_HEADERS | HTTPS_HEADERS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        added = self._https_headers if scope["scheme"] == "https" else self._headers
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(header for header in added if header[0] not in own)]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _declared_length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            # The server has checked that it is a number.
+            return int(value)
+    return 0
+
+
+def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]

@@ -1,0 +1,153 @@
+"""How often a rater and an address may write: counted in Redis, for all processes of score_maker together.
+
+Without Redis nothing is limited, since a rating is worth more than a limit: a question to it takes a fraction of a
+second at most, and after one that failed there are none for a while.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
+from typing import Literal
+from uuid import UUID
+
+import structlog
+from limits import RateLimitItem
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError
+
+log = structlog.get_logger(__name__)
+
+# A Redis that is slower than this counts as away; for the pause after it, every request is admitted without asking.
+TIMEOUT_SECONDS = 0.25
+PAUSE_SECONDS = 2.0
+
+Subject = Literal["rater", "address"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exceeded:
+    """The limit that stands in the way, whose it is, and the seconds after which it is worth another try."""
+
+    limit: RateLimitItem
+    subject: Subject
+    retry_after: int
+
+
+class RateLimits:
+    """Each limit may be None, which is none. `redis` should answer or fail within TIMEOUT_SECONDS."""
+
+    def __init__(self, redis: Redis, *, rater: RateLimitItem | None, address: RateLimitItem | None) -> None:
+        self._limiter = SlidingWindowCounterRateLimiter(_SharedQuestions(redis))
+        self._rater = rater
+        self._address = address
+
+    async def hit(self, *, address: str | None, rater_id: UUID | None) -> Exceeded | None:
+        """Counts a write; answers with the limit that it exceeds, None where it may go on. Never raises.
+
+        A write that one limit refuses may still count against the other.
+        """
+        limits: list[tuple[Subject, RateLimitItem, str]] = []
+        if self._rater is not None and rater_id is not None:
+            limits.append(("rater", self._rater, str(rater_id)))
+        if self._address is not None and address is not None:
+            limits.append(("address", self._address, host_of(address)))
+        # At once, so that both are one question.
+        admitted = await asyncio.gather(*(self._limiter.hit(limit, subject, name) for subject, limit, name in limits))
+        for (subject, limit, name), may_go_on in zip(limits, admitted, strict=True):
+            if not may_go_on:
+                return Exceeded(limit, subject, await self._retry_after(limit, subject, name))
+        return None
+
+    async def _retry_after(self, limit: RateLimitItem, subject: Subject, name: str) -> int:
+        try:
+            stats = await self._limiter.get_window_stats(limit, subject, name)
+        except (RedisError, OSError, TimeoutError):
+            return 1
+        return max(1, math.ceil(stats.reset_time - time.time()))
+
+
+def host_of(address: str) -> str:
+    """Whom an address speaks for: IPv6 hosts have a whole /64 each, and IPv4 may come dressed as IPv6."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return str(ip.ipv4_mapped)
+        return f"{IPv6Address(int(ip) >> 64 << 64)}/64"
+    return address
+
+
+@dataclass(eq=False, slots=True)
+class _Hit:
+    keys: tuple[str, str]
+    arguments: tuple[int, int, int]
+    answer: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class _SharedQuestions(RedisStorage):
+    """The library's counters, asked by one pipeline for all who come while another question is under way."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(
+            "redis://",
+            implementation="redispy",
+            key_prefix="scoreline:rate",
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # as its documentation has it
+        )
+        self._redis = redis
+        self._script = redis.register_script(self.bridge.SCRIPT_ACQUIRE_SLIDING_WINDOW)
+        self._waiting: list[_Hit] = []
+        self._asking: asyncio.Task[None] | None = None
+        self._ask_again_at = -math.inf
+        self._is_away = False
+
+    async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        if asyncio.get_running_loop().time() < self._ask_again_at:
+            return True
+        previous, current = self._previous_window_key(key), self._current_window_key(key)
+        hit = _Hit((self.bridge.prefixed_key(previous), self.bridge.prefixed_key(current)), (limit, expiry, amount))
+        self._waiting.append(hit)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_while_any_wait(), name="rate-limits")
+        return await hit.answer
+
+    async def _ask_while_any_wait(self) -> None:
+        try:
+            while hits := self._waiting:
+                self._waiting = []
+                for hit, may_go_on in zip(hits, await self._ask_or_admit(hits), strict=True):
+                    if not hit.answer.done():
+                        hit.answer.set_result(may_go_on)
+        finally:
+            self._asking = None
+
+    async def _ask_or_admit(self, hits: Sequence[_Hit]) -> list[bool]:
+        try:
+            try:
+                admitted = await self._ask(hits)
+            except NoScriptError:
+                await self._redis.script_load(self._script.script)
+                admitted = await self._ask(hits)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._ask_again_at = asyncio.get_running_loop().time() + PAUSE_SECONDS
+            if not self._is_away:
+                log.warning("rate_limits_suspended", error=str(error) or type(error).__name__)
+            self._is_away = True
+            return [True] * len(hits)
+        if self._is_away:
+            log.warning("rate_limits_resumed")
+        self._is_away = False
+        return admitted
+
+    async def _ask(self, hits: Sequence[_Hit]) -> list[bool]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for hit in hits:
+                pipeline.evalsha(self._script.sha, len(hit.keys), *hit.keys, *map(str, hit.arguments))
+            return [bool(answer) for answer in await pipeline.execute()]
