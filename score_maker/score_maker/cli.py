@@ -30,6 +30,7 @@ def serve() -> None:
         lifespan="on",
         log_config=None,
         access_log=False,
+        server_header=False,
         # The app itself believes the proxies that its settings name.
         proxy_headers=False,
         timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds()),

@@ -72,6 +72,12 @@ def _network(value: str) -> str:
         raise ValueError(f"must list addresses or networks, like 10.0.0.7,10.1.0.0/16 ({error})") from None
 
 
+def _web_address(value: str) -> str:
+    if not value.startswith(("https://", "http://")):
+        raise ValueError("must start with https:// (or http://, on a network where nobody can come between)")
+    return value
+
+
 def _origin(value: str) -> str:
     if not _ORIGIN.fullmatch(value):
         raise ValueError("must list origins by name, like https://example.org,https://example.org:8443")
@@ -85,6 +91,8 @@ Seconds = Annotated[timedelta, BeforeValidator(_number), AfterValidator(_some_ti
 Address = Annotated[str, Field(pattern=r"^\S+:\d+$")]
 # None is no limit, which is written as off: an empty variable is one that is not set.
 RateLimit = Annotated[InstanceOf[RateLimitItem] | None, BeforeValidator(_rate_limit)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_listed)]
 

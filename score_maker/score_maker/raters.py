@@ -1,10 +1,15 @@
-"""Who rates: a rater is an id that this service has made up and signed; one that a client makes up is not trusted."""
+"""Who rates: an id that this service has made up and signed, or one that follows from what a trusted issuer has signed.
+
+One that a client makes up is never trusted.
+"""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 from itsdangerous import BadSignature, Signer
+
+_ISSUED = UUID("8b6826b5-a646-4499-af3a-6ecbeffe7f62")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +37,9 @@ class RaterTokens:
             return Rater(UUID(bytes=urlsafe_b64decode(encoded + b"==")), token)
         except (BadSignature, ValueError):
             return None
+
+
+def rater_id_of(issuer: str, subject: str) -> UUID:
+    """The rater that an issuer's subject is: always the same, and another one's for no other pair of the two."""
+    # A space ends the issuer, which is an address and has none.
+    return uuid5(_ISSUED, f"{issuer} {subject}")

@@ -1,13 +1,26 @@
 """What score_maker needs to be told. Each setting is an environment variable SCORE_MAKER_..., or a line of .env."""
 
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 
 from limits import RateLimitItemPerMinute
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from score_maker.configuration import Address, Networks, Origins, PostgresUrl, RateLimit, RedisUrl, Seconds
+from score_maker.configuration import (
+    Address,
+    Listed,
+    Networks,
+    Origins,
+    PostgresUrl,
+    RateLimit,
+    RedisUrl,
+    Seconds,
+    WebAddress,
+)
+from score_maker.issued_tokens import ALGORITHMS
+
+ValueT = TypeVar("ValueT")
 
 EXAMPLE = "score_maker/.env_example"
 
@@ -30,6 +43,14 @@ class Settings(MigrationSettings):
     line_provider_address: Address
     secret_key: SecretStr = Field(min_length=32)
     """Signs the tokens that tell raters apart."""
+    identity: Literal["anonymous", "jwt"] = "anonymous"
+    """Who tells raters apart: this service, by cookies and tokens of its own, or the issuer of JWTs."""
+    jwt_issuer: str | None = Field(default=None, min_length=1, pattern=r"^\S+$", validate_default=True)
+    jwt_audience: str | None = Field(default=None, min_length=1, validate_default=True)
+    jwt_jwks_url: WebAddress | None = Field(default=None, validate_default=True)
+    jwt_algorithms: Listed = Field(default=("RS256", "ES256", "EdDSA"), min_length=1)
+    jwt_leeway: Seconds = timedelta(seconds=30)
+    """How far the issuer's clock may be from this one."""
     host: str = "127.0.0.1"
     port: int = Field(default=8002, ge=1, le=65535)
     database_pool_size: int = Field(default=10, ge=2, le=100)
@@ -50,3 +71,17 @@ class Settings(MigrationSettings):
     """The reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     cors_origins: Origins = ()
     """Other sites whose pages may use the API from a browser, with its cookies where the browser sends them."""
+
+    @field_validator("jwt_issuer", "jwt_audience", "jwt_jwks_url")
+    @classmethod
+    def _is_there_with_jwt(cls, value: ValueT | None, info: ValidationInfo) -> ValueT | None:
+        if value is None and info.data.get("identity") == "jwt":
+            raise ValueError("is missing, which SCORE_MAKER_IDENTITY=jwt needs")
+        return value
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _are_asymmetric(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not ALGORITHMS.issuperset(value):
+            raise ValueError(f"must list some of {', '.join(sorted(ALGORITHMS))}")
+        return value

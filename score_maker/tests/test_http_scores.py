@@ -83,7 +83,7 @@ async def test_an_identity_that_the_client_made_up_is_refused(
 ) -> None:
     response = await api.post("/events/1/score", json={"score": 3}, headers={"Authorization": authorization})
     assert (response.status_code, response.json()["type"]) == (401, "/problems/unknown-token")
-    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
     assert await count_written(engine) == (0, 0)
 
 

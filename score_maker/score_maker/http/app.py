@@ -20,9 +20,13 @@ DESCRIPTION = """
 Rate live events from 1 to 5, change your mind until the deadline, and see what everyone's ratings add up to.
 
 A rating is answered once it is stored for good, and `pending` until line_provider, which owns the events, has applied
-it. Browsers are told apart by a cookie; other clients ask `POST /raters` for a token. Errors are
-[problem+json](https://www.rfc-editor.org/rfc/rfc9457), and the address in `type` explains them.
+it. {identity} Errors are [problem+json](https://www.rfc-editor.org/rfc/rfc9457), and the address in `type` explains
+them.
 """
+IDENTITY = {
+    "anonymous": "Browsers are told apart by a cookie; other clients ask `POST /raters` for a token.",
+    "jwt": "Raters send a token of the issuer that this service trusts.",
+}
 
 
 class _LifespanState(TypedDict):
@@ -37,7 +41,7 @@ def create_app(settings: Settings) -> ASGIApp:
 
     app = FastAPI(
         title="Scoreline",
-        description=DESCRIPTION,
+        description=DESCRIPTION.format(identity=IDENTITY[settings.identity]),
         version=version("score-maker"),
         lifespan=lifespan,
         docs_url=None,
@@ -45,8 +49,10 @@ def create_app(settings: Settings) -> ASGIApp:
     )
     problems.install(app)
     docs.install(app)
-    for router in (events.router, scores.router, identity.router, health.router):
+    for router in (events.router, scores.router, health.router):
         app.include_router(router)
+    if settings.identity == "anonymous":
+        app.include_router(identity.router)
 
     @app.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:

@@ -5,26 +5,41 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from score_maker.http.problems import TOO_MANY_REQUESTS, UNKNOWN_TOKEN, Problem, responses
-from score_maker.http.state import State
+from score_maker.http.problems import (
+    TOKEN_REQUIRED,
+    TOO_MANY_REQUESTS,
+    UNAVAILABLE,
+    UNKNOWN_TOKEN,
+    Problem,
+    responses,
+)
+from score_maker.http.state import AppState, State
+from score_maker.issued_tokens import PAUSE_SECONDS, CannotVerify, IssuedTokens, UnacceptableToken
 from score_maker.raters import Rater
 
 COOKIE = "scoreline_rater"
 # The longest that browsers keep one; it is set anew by each rating.
 COOKIE_SECONDS = 400 * 24 * 3600
 
+_READING = frozenset({"GET", "HEAD"})
+
 router = APIRouter(tags=["raters"])
 
 
-def known_rater(request: Request, state: State) -> Rater | None:
+async def known_rater(request: Request, state: State) -> Rater | None:
     """The rater of the request; None where it names none. A cookie that does not hold is as good as none, since its
     browser cannot mend it; a bearer token that does not hold is a Problem, since its sender means somebody."""
-    if authorization := request.headers.get("Authorization"):
-        scheme, _, token = authorization.partition(" ")
-        rater = state.tokens.read(token.strip()) if scheme.lower() == "bearer" else None
+    authorization = request.headers.get("Authorization")
+    if isinstance(state.tokens, IssuedTokens):
+        if authorization is not None:
+            return await _rater_of_issuer(state.tokens, authorization)
+        if request.method not in _READING:
+            raise _token_required()
+        return None
+    if authorization is not None:
+        rater = state.tokens.read(_bearer_token(authorization))
         if rater is None:
-            detail = "Send a token that POST /raters minted, as `Authorization: Bearer TOKEN`, or none."
-            raise Problem(UNKNOWN_TOKEN, detail, headers={"WWW-Authenticate": "Bearer"})
+            raise _unknown_token("Send a token that POST /raters minted, as `Authorization: Bearer TOKEN`, or none.")
         return rater
     cookie = request.cookies.get(COOKIE)
     return state.tokens.read(cookie) if cookie else None
@@ -33,9 +48,9 @@ def known_rater(request: Request, state: State) -> Rater | None:
 KnownRater = Annotated[Rater | None, Depends(known_rater)]
 
 
-def rater(request: Request, response: Response, state: State, known: KnownRater) -> Rater:
+async def rater(request: Request, response: Response, state: State, known: KnownRater) -> Rater:
     """The rater of the request, made up where it names none; a browser is given its cookie."""
-    result = known or state.tokens.mint()
+    result = known or _minted(state)
     if "Authorization" not in request.headers:
         response.set_cookie(
             COOKIE,
@@ -66,6 +81,37 @@ async def limit_writes(request: Request, state: State, known: KnownRater) -> Non
 LIMITED = Depends(limit_writes)
 
 
+def _minted(state: AppState) -> Rater:
+    if isinstance(state.tokens, IssuedTokens):
+        raise _token_required()
+    return state.tokens.mint()
+
+
+async def _rater_of_issuer(tokens: IssuedTokens, authorization: str) -> Rater:
+    try:
+        return await tokens.read(_bearer_token(authorization))
+    except UnacceptableToken as reason:
+        raise _unknown_token(f"The token is not accepted: {reason}.") from None
+    except CannotVerify:
+        detail = "The issuer of the token does not answer, so the token cannot be checked. Nothing was written."
+        raise Problem(UNAVAILABLE, detail, headers={"Retry-After": f"{PAUSE_SECONDS:.0f}"}) from None
+
+
+def _bearer_token(authorization: str) -> str:
+    """What the header holds of one; an empty one, which nobody has, for another scheme."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _token_required() -> Problem:
+    detail = "Send a token of the issuer that this service trusts, as `Authorization: Bearer TOKEN`."
+    return Problem(TOKEN_REQUIRED, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _unknown_token(detail: str) -> Problem:
+    return Problem(UNKNOWN_TOKEN, detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
 class RaterToken(BaseModel):
     """A new rater. Whoever holds the token is the rater: keep it secret, and keep it."""
 
@@ -78,4 +124,4 @@ async def create_rater(state: State) -> RaterToken:
 
     With a token from the start, a first rating that is repeated after a broken connection stays one rating.
     """
-    return RaterToken(token=state.tokens.mint().token)
+    return RaterToken(token=_minted(state).token)

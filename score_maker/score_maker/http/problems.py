@@ -63,8 +63,15 @@ CONTENT_TOO_LARGE = ProblemType(
 UNKNOWN_TOKEN = ProblemType(
     "unknown-token",
     HTTPStatus.UNAUTHORIZED,
-    "The token is not one of this service's",
-    "The header `Authorization: Bearer TOKEN` must carry a token that `POST /raters` minted; or leave the header out.",
+    "The token does not hold",
+    "The header `Authorization: Bearer TOKEN` must carry a token that `POST /raters` minted; where there is no such "
+    "operation, one of the issuer that this service trusts, made for this service and not expired.",
+)
+TOKEN_REQUIRED = ProblemType(
+    "token-required",
+    HTTPStatus.UNAUTHORIZED,
+    "Only raters with a token can do this",
+    "Send the header `Authorization: Bearer TOKEN` with a token of the issuer that this service trusts.",
 )
 EVENT_NOT_FOUND = ProblemType(
     "event-not-found", HTTPStatus.NOT_FOUND, "There is no such event", "`GET /events` lists the events that there are."
@@ -128,6 +135,7 @@ PROBLEM_TYPES = {
         NOT_JSON,
         CONTENT_TOO_LARGE,
         UNKNOWN_TOKEN,
+        TOKEN_REQUIRED,
         EVENT_NOT_FOUND,
         EVENT_CLOSED,
         EVENT_FINAL,

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
+import httpx
 from fastapi import Depends, Request
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -19,6 +20,7 @@ from score_maker.group_commit import GroupCommit
 from score_maker.http.event_documents import EventDocuments
 from score_maker.http.event_listings import EventListings
 from score_maker.http.event_stream import EventStream
+from score_maker.issued_tokens import IssuedTokens, IssuerKeys
 from score_maker.line_provider import open_channel
 from score_maker.ranking import Prior
 from score_maker.rate_limits import TIMEOUT_SECONDS, RateLimits
@@ -41,7 +43,7 @@ class AppState:
     listings: EventListings
     stream: EventStream
     group_commit: GroupCommit
-    tokens: RaterTokens
+    tokens: RaterTokens | IssuedTokens
     rate_limits: RateLimits
 
 
@@ -70,7 +72,7 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
         stack.push_async_callback(_cancel, telling)
         await feed.wait_for_snapshot(SNAPSHOT_WAIT_SECONDS)
         group_commit = await stack.enter_async_context(GroupCommit(engine, max_waiting=settings.max_waiting))
-        tokens = RaterTokens(settings.secret_key.get_secret_value())
+        tokens = await stack.enter_async_context(_tokens(settings))
         yield AppState(
             engine=engine,
             redis=redis,
@@ -84,6 +86,27 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
             tokens=tokens,
             rate_limits=rate_limits,
         )
+
+
+@asynccontextmanager
+async def _tokens(settings: Settings) -> AsyncIterator[RaterTokens | IssuedTokens]:
+    issuer, audience, url = settings.jwt_issuer, settings.jwt_audience, settings.jwt_jwks_url
+    if settings.identity == "anonymous" or issuer is None or audience is None or url is None:
+        yield RaterTokens(settings.secret_key.get_secret_value())
+        return
+    async with httpx.AsyncClient() as client:
+        keys = IssuerKeys(client, url)
+        reading = asyncio.create_task(keys.run(), name="issuer-keys-refresh")
+        try:
+            yield IssuedTokens(
+                keys,
+                issuer=issuer,
+                audience=audience,
+                algorithms=settings.jwt_algorithms,
+                leeway=settings.jwt_leeway,
+            )
+        finally:
+            await _cancel(reading)
 
 
 def _redis(settings: Settings, timeout_seconds: float) -> Redis:
