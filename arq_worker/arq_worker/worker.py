@@ -25,8 +25,9 @@ from arq_worker.line_provider_client import LineProviderAway, LineProviderClient
 from arq_worker.reconcile import Reconciler
 from arq_worker.relay import Relay
 from arq_worker.settings import Settings
-from arq_worker.wakeup import listen
 from score_maker.database import create_engine, is_unreachable
+from score_maker.notifications import listen
+from score_maker.outbox import WAKE_CHANNEL
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +110,7 @@ async def run(settings: Settings) -> None:
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     *(group.create_task(relay.run(), name="relay") for relay in relays),
-                    group.create_task(listen(database_url, background.wake_relays), name="wakeup"),
+                    group.create_task(listen(database_url, WAKE_CHANNEL, background.wake_relays), name="wakeup"),
                     group.create_task(_run_arq(settings, background), name="arq"),
                 ]
                 _cancel_on_signal(tasks)

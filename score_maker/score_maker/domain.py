@@ -94,6 +94,11 @@ def _state_after(ruling: Ruling) -> State:
     return State.WITHDRAWN if ruling.value is None else State.CONFIRMED
 
 
+def is_decided(score: Score, version: int) -> bool:
+    """Whether no more is to be waited for: that version was ruled on, or its rater has said something else since."""
+    return score.version > version or score.state is not State.PENDING
+
+
 @dataclass(frozen=True, slots=True)
 class AppliedVersion:
     """What line_provider has applied of one rater's rating of one event."""

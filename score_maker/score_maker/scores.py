@@ -111,6 +111,14 @@ def score_of(row: Row[Any]) -> Score:
     )
 
 
+_GET_EACH = text("""
+    SELECT scores.*
+    FROM scores
+    JOIN unnest(CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[])) AS wanted(event_id, rater_id)
+        USING (event_id, rater_id)
+""")
+
+
 async def get(connection: AsyncConnection, event_id: int, rater_id: UUID) -> Score | None:
     """The rater's score of the event; None where the rater never rated it."""
     query = select(scores).where(scores.c.event_id == event_id, scores.c.rater_id == rater_id)
@@ -123,6 +131,12 @@ async def of_rater_for_events(connection: AsyncConnection, rater_id: UUID, event
     these = any_(bindparam("event_ids", list(event_ids), ARRAY(BigInteger)))
     query = select(scores).where(scores.c.event_id == these, scores.c.rater_id == rater_id)
     return [score_of(row) for row in await connection.execute(query)]
+
+
+async def get_each(connection: AsyncConnection, keys: Collection[tuple[int, UUID]]) -> dict[tuple[int, UUID], Score]:
+    """The scores of these (event, rater); those that there are."""
+    parameters = {"event_ids": [event_id for event_id, _ in keys], "rater_ids": [rater_id for _, rater_id in keys]}
+    return {(row.event_id, row.rater_id): score_of(row) for row in await connection.execute(_GET_EACH, parameters)}
 
 
 async def list_of_rater(

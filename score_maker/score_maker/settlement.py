@@ -27,6 +27,9 @@ class Decision:
     reason: str | None = None
 
 
+# The channel on which a commit that settled scores says so.
+SETTLED_CHANNEL = "scores_settled"
+
 _TAKE = text("""
     DELETE FROM scores_outbox AS message
     USING unnest(CAST(:event_ids AS bigint[]), CAST(:ids AS bigint[])) AS decided(event_id, id)
@@ -45,18 +48,21 @@ _LOCK = text("""
 """)
 
 _WRITE = text("""
-    UPDATE scores
-    SET value = settled.value, state = settled.state, reason = settled.reason,
-        confirmed_value = settled.confirmed_value, confirmed_version = settled.confirmed_version,
-        settled_at = settled.settled_at
-    FROM unnest(
-        CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[]), CAST(:values AS smallint[]),
-        CAST(:states AS text[]), CAST(:reasons AS text[]), CAST(:confirmed_values AS smallint[]),
-        CAST(:confirmed_versions AS int[]), CAST(:settled_ats AS timestamptz[])
-    ) AS settled(
-        event_id, rater_id, value, state, reason, confirmed_value, confirmed_version, settled_at
+    WITH written AS (
+        UPDATE scores
+        SET value = settled.value, state = settled.state, reason = settled.reason,
+            confirmed_value = settled.confirmed_value, confirmed_version = settled.confirmed_version,
+            settled_at = settled.settled_at
+        FROM unnest(
+            CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[]), CAST(:values AS smallint[]),
+            CAST(:states AS text[]), CAST(:reasons AS text[]), CAST(:confirmed_values AS smallint[]),
+            CAST(:confirmed_versions AS int[]), CAST(:settled_ats AS timestamptz[])
+        ) AS settled(
+            event_id, rater_id, value, state, reason, confirmed_value, confirmed_version, settled_at
+        )
+        WHERE scores.event_id = settled.event_id AND scores.rater_id = settled.rater_id
     )
-    WHERE scores.event_id = settled.event_id AND scores.rater_id = settled.rater_id
+    SELECT pg_notify('scores_settled', '')
 """)
 
 
@@ -109,7 +115,7 @@ async def _lock(connection: AsyncConnection, keys: Sequence[tuple[int, UUID]]) -
 
 
 async def write_settled(connection: AsyncConnection, scores: Sequence[Score]) -> None:
-    """Writes what rulings have made of scores that the transaction has locked."""
+    """Writes what rulings have made of scores that the transaction has locked; the commit tells those who wait."""
     await connection.execute(
         _WRITE,
         {

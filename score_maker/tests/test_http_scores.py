@@ -1,37 +1,18 @@
 """Raters and their ratings over HTTP; what line_provider's worker does in between is done here by its own means."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
 from scripted_line_provider import ScriptedLineProvider, event
 from serving import serving
-from sqlalchemy import text
+from settling import count_written, settle_all
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker import outbox
 from score_maker.domain import Verdict
 from score_maker.http.identity import COOKIE
 from score_maker.settings import Settings
-from score_maker.settlement import Decision, settle_decisions
-
-
-async def count_written(engine: AsyncEngine) -> tuple[int, int]:
-    async with engine.connect() as connection:
-        row = (
-            await connection.execute(
-                text("SELECT (SELECT count(*) FROM scores) AS s, (SELECT count(*) FROM scores_outbox) AS o")
-            )
-        ).one()
-        return row.s, row.o
-
-
-async def settle_all(engine: AsyncEngine, verdict: Verdict, reason: str | None = None) -> None:
-    async with engine.begin() as connection:
-        claim = await outbox.claim(connection, limit=100, lease=timedelta(minutes=1))
-        decisions = [Decision(message, verdict, reason) for message in claim.messages]
-        await settle_decisions(connection, claim.lease_token, decisions)
 
 
 async def test_a_rating_is_answered_202_with_where_to_look_and_until_when_it_can_change(api: AsyncClient) -> None:

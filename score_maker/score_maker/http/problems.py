@@ -1,5 +1,6 @@
 """Every error that the API answers with, as RFC 9457 problem+json: one table, and how failures become its rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -85,6 +86,13 @@ EVENT_CLOSED = ProblemType(
 EVENT_FINAL = ProblemType(
     "event-final", HTTPStatus.CONFLICT, "The event's result is final", "No rating changes it any more."
 )
+SCORE_REJECTED = ProblemType(
+    "score-rejected",
+    HTTPStatus.CONFLICT,
+    "The rating was rejected",
+    "line_provider, which owns the events, has rejected it for the reason that `detail` names. `score` shows your "
+    "rating as it stands: the last one that was confirmed, if there is one.",
+)
 EVENT_CANCELLED = ProblemType(
     "event-cancelled",
     HTTPStatus.GONE,
@@ -140,6 +148,7 @@ PROBLEM_TYPES = {
         EVENT_CLOSED,
         EVENT_FINAL,
         EVENT_CANCELLED,
+        SCORE_REJECTED,
         SCORE_NOT_FOUND,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
@@ -166,16 +175,28 @@ class ProblemDocument(BaseModel):
     detail: str = Field(examples=["body.score: Input should be less than or equal to 5"])
     instance: str = Field(examples=["/events/17/score"])
     errors: list[InvalidPart] | None = None
+    score: dict[str, Any] | None = Field(None, description="Your rating of the event as it stands, where that helps")
 
 
 class Problem(Exception):
-    """Raised by whatever serves a request; `detail` says what is wrong this time and what to do."""
+    """Raised by whatever serves a request; `detail` says what is wrong this time and what to do.
 
-    def __init__(self, problem_type: ProblemType, detail: str, *, headers: dict[str, str] | None = None) -> None:
+    `extensions` are further members of the document.
+    """
+
+    def __init__(
+        self,
+        problem_type: ProblemType,
+        detail: str,
+        *,
+        headers: dict[str, str] | None = None,
+        extensions: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.problem_type = problem_type
         self.detail = detail
         self.headers = headers
+        self.extensions = extensions or {}
 
 
 def responses(*problem_types: ProblemType) -> dict[int | str, dict[str, Any]]:
@@ -196,6 +217,7 @@ def answer(
     *,
     errors: list[dict[str, str]] | None = None,
     headers: dict[str, str] | None = None,
+    extensions: Mapping[str, object] | None = None,
 ) -> JSONResponse:
     """The problem as an answer to the request."""
     document: dict[str, Any] = {
@@ -205,6 +227,7 @@ def answer(
         "detail": detail,
         "instance": request.url.path,
     }
+    document |= extensions or {}
     if errors is not None:
         document["errors"] = errors
     if problem_type.status is HTTPStatus.SERVICE_UNAVAILABLE:
@@ -213,7 +236,7 @@ def answer(
 
 
 async def _on_problem(request: Request, problem: Problem) -> JSONResponse:
-    return answer(request, problem.problem_type, problem.detail, headers=problem.headers)
+    return answer(request, problem.problem_type, problem.detail, headers=problem.headers, extensions=problem.extensions)
 
 
 async def _on_invalid_request(request: Request, invalid: RequestValidationError) -> JSONResponse:

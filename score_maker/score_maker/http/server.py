@@ -6,9 +6,9 @@ import uvicorn
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which waits for responses under way when it is told to stop; those that have no end are ended first."""
+    """uvicorn, which waits for the responses under way when it is told to stop; those that wait too are ended first."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if state := self.lifespan.state.get("app"):
-            state.changes.close()
+            state.end_waits()
         await super().shutdown(sockets)

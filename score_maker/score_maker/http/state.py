@@ -26,6 +26,7 @@ from score_maker.ranking import Prior
 from score_maker.rate_limits import TIMEOUT_SECONDS, RateLimits
 from score_maker.raters import RaterTokens
 from score_maker.settings import Settings
+from score_maker.settlement_watch import SettlementWatch
 
 # Requests are served from the first moment with what is known then; this only spares them the very first moment.
 SNAPSHOT_WAIT_SECONDS = 2
@@ -43,15 +44,22 @@ class AppState:
     listings: EventListings
     stream: EventStream
     group_commit: GroupCommit
+    settlements: SettlementWatch
     tokens: RaterTokens | IssuedTokens
     rate_limits: RateLimits
+
+    def end_waits(self) -> None:
+        """Has the requests answer that wait for something to happen, and ends the streams: the service stops."""
+        self.changes.close()
+        self.settlements.close()
 
 
 @asynccontextmanager
 async def open_state(settings: Settings) -> AsyncIterator[AppState]:
     """The state of a serving process; at its end what waits is committed and every connection closed."""
     async with AsyncExitStack() as stack:
-        engine = create_engine(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+        database_url = settings.database_url.get_secret_value()
+        engine = create_engine(database_url, pool_size=settings.database_pool_size)
         stack.push_async_callback(engine.dispose)
         redis = _redis(settings, REDIS_TIMEOUT_SECONDS)
         stack.push_async_callback(redis.aclose)
@@ -72,6 +80,9 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
         stack.push_async_callback(_cancel, telling)
         await feed.wait_for_snapshot(SNAPSHOT_WAIT_SECONDS)
         group_commit = await stack.enter_async_context(GroupCommit(engine, max_waiting=settings.max_waiting))
+        settlements = SettlementWatch(engine, database_url, max_waiting=settings.max_waiting)
+        watching = asyncio.create_task(settlements.run(), name="settlement-watch")
+        stack.push_async_callback(_cancel, watching)
         tokens = await stack.enter_async_context(_tokens(settings))
         yield AppState(
             engine=engine,
@@ -83,6 +94,7 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
             listings=listings,
             stream=stream,
             group_commit=group_commit,
+            settlements=settlements,
             tokens=tokens,
             rate_limits=rate_limits,
         )

@@ -1,4 +1,4 @@
-"""Hearing the commits that added outbox messages, over a LISTEN connection of its own."""
+"""Hearing commits that say something has changed, over a LISTEN connection of its own."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,8 +8,6 @@ import asyncpg
 import structlog
 from sqlalchemy.engine import make_url
 
-from score_maker.outbox import WAKE_CHANNEL
-
 log = structlog.get_logger(__name__)
 
 RECONNECT_DELAY_SECONDS = 1
@@ -18,25 +16,25 @@ PROBE_INTERVAL_SECONDS = 15
 PROBE_TIMEOUT_SECONDS = 5
 
 
-async def listen(database_url: str, on_wake: Callable[[], None]) -> Never:
-    """Calls `on_wake` after each commit that added messages, and after each (re)connection: what was missed is then
-    in the outbox. Reconnects for ever; runs until cancelled."""
+async def listen(database_url: str, channel: str, on_notification: Callable[[], None]) -> Never:
+    """Calls `on_notification` after each commit that notified the channel, and after each (re)connection: what was
+    missed is then in the database. Reconnects for ever; runs until cancelled."""
     dsn = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     while True:
         try:
             connection = await asyncpg.connect(dsn, timeout=PROBE_TIMEOUT_SECONDS)
             try:
-                await _listen(connection, on_wake)
+                await _listen(connection, channel, on_notification)
             finally:
                 connection.terminate()
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            log.warning("wakeup_connection_lost", error=str(error) or type(error).__name__)
+            log.warning("notifications_lost", channel=channel, error=str(error) or type(error).__name__)
             await asyncio.sleep(RECONNECT_DELAY_SECONDS)
 
 
-async def _listen(connection: "asyncpg.Connection[Any]", on_wake: Callable[[], None]) -> Never:
-    await connection.add_listener(WAKE_CHANNEL, lambda *_: on_wake())
-    on_wake()
+async def _listen(connection: "asyncpg.Connection[Any]", channel: str, on_notification: Callable[[], None]) -> Never:
+    await connection.add_listener(channel, lambda *_: on_notification())
+    on_notification()
     while True:
         await asyncio.sleep(PROBE_INTERVAL_SECONDS)
         await connection.fetchval("SELECT 1", timeout=PROBE_TIMEOUT_SECONDS)
