@@ -6,12 +6,11 @@ from importlib.metadata import version
 from typing import TypedDict
 
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from score_maker.http import docs, events, health, identity, problems, scores
+from score_maker.http import docs, events, health, identity, pages, problems, scores
 from score_maker.http.guards import BodyLimit, SecurityHeaders
 from score_maker.http.state import AppState, open_state
 from score_maker.settings import Settings
@@ -53,11 +52,7 @@ def create_app(settings: Settings) -> ASGIApp:
         app.include_router(router)
     if settings.identity == "anonymous":
         app.include_router(identity.router)
-
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("/docs")
-
+    pages.install(app)
     return _guarded(app, settings)
 
 

@@ -1,0 +1,54 @@
+// What is around every page: head, banners and foot.
+import { html, nothing } from "./vendor/lit-html/lit-html.js";
+import { LANGUAGES, language, t } from "./i18n.js";
+import { cloudOff, clock, logo, moon, sun } from "./icons.js";
+import { isDark } from "./preferences.js";
+
+/** `onPage(page)`, `onLanguage(language)` and `onTheme()` are what a reader can choose. */
+export function head({ page, connection, addressOfPage, onPage, onLanguage, onTheme }) {
+  const link = (target) => html`
+    <a
+      href=${addressOfPage(target)}
+      aria-current=${page === target ? "page" : nothing}
+      @click=${(event) => {
+        // A click that opens another tab or window stays what it is.
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+        event.preventDefault();
+        onPage(target);
+      }}
+      >${t(`nav.${target}`)}</a
+    >
+  `;
+  const other = Object.keys(LANGUAGES).find((each) => each !== language());
+  return html`
+    <a class="skip" href="#main">${t("nav.skip")}</a>
+    <header class="head">
+      <div class="width">
+        <p class="brand">${logo}<span>Scoreline</span></p>
+        <nav aria-label=${t("nav.label")}>${link("events")}${link("mine")}</nav>
+        <div class="controls">
+          <p class="connection" data-state=${connection}><span class="dot"></span><span class="words">${t(`connection.${connection}`)}</span></p>
+          <button class="quiet" type="button" lang=${other} @click=${() => onLanguage(other)}>${LANGUAGES[other]}</button>
+          <button class="quiet round" type="button" aria-label=${t("theme.dark")} aria-pressed=${isDark()} @click=${onTheme}>
+            ${isDark() ? sun : moon}
+          </button>
+        </div>
+      </div>
+    </header>
+  `;
+}
+
+export function banners({ isOffline, isStale }) {
+  if (isOffline) return html`<p class="banner" data-kind="offline">${cloudOff}<span>${t("banner.offline")}</span></p>`;
+  if (isStale) return html`<p class="banner" data-kind="stale">${clock}<span>${t("banner.stale")}</span></p>`;
+  return nothing;
+}
+
+export const foot = () => html`
+  <footer class="foot">
+    <div class="width">
+      <p>${t("footer.promise")}</p>
+      <p><a href="/docs">${t("footer.api")}</a></p>
+    </div>
+  </footer>
+`;

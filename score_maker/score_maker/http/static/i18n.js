@@ -1,0 +1,71 @@
+// Words, numbers and dates in the reader's language.
+import { keep } from "./preferences.js";
+import en from "./messages/en.js";
+import ru from "./messages/ru.js";
+
+const CATALOGS = { en, ru };
+
+/** Each language in its own words. */
+export const LANGUAGES = { en: "English", ru: "Русский" };
+
+export const language = () => document.documentElement.lang;
+
+export function chooseLanguage(chosen) {
+  document.documentElement.lang = chosen;
+  keep("language", chosen);
+}
+
+/** The language as the reader's region has it: 21:00 in en-GB is 9:00 pm in en-US. */
+const locale = () => navigator.languages.find((each) => each.split("-")[0] === language()) ?? language();
+
+const made = new Map();
+
+/** One formatter per language and options: they are costly to make. */
+function intl(kind, options = {}) {
+  const key = `${language()} ${kind} ${JSON.stringify(options)}`;
+  if (!made.has(key)) made.set(key, new Intl[kind](locale(), options));
+  return made.get(key);
+}
+
+/** The message, its plural form chosen by `count`, with `{name}` replaced by the value of that name. */
+export function t(key, values = {}) {
+  const message = CATALOGS[language()][key];
+  const text = typeof message === "string" ? message : message[intl("PluralRules").select(values.count)];
+  return text.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === "number" ? number(values[name]) : values[name]));
+}
+
+export const has = (key) => key in en;
+
+export const number = (value) => intl("NumberFormat").format(value);
+
+export const average = (value) =>
+  intl("NumberFormat", { minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(value);
+
+/** A moment in the reader's time zone; the year only where it is not this one. */
+export function moment(date) {
+  const sameYear = date.getFullYear() === new Date().getFullYear();
+  const options = { weekday: "short", day: "numeric", month: "short", hour: "numeric", minute: "2-digit" };
+  return intl("DateTimeFormat", sameYear ? options : { ...options, year: "numeric" }).format(date);
+}
+
+export const momentInFull = (date) => intl("DateTimeFormat", { dateStyle: "full", timeStyle: "long" }).format(date);
+
+const UNITS = [
+  ["day", 86_400],
+  ["hour", 3_600],
+  ["minute", 60],
+];
+
+/** A time still to go: its two greatest units, or minutes and seconds within the last hour. */
+export function duration(milliseconds) {
+  let rest = Math.max(0, Math.ceil(milliseconds / 1000));
+  if (rest < 3_600) return `${Math.floor(rest / 60)}:${String(rest % 60).padStart(2, "0")}`;
+  const parts = [];
+  for (const [unit, seconds] of UNITS) {
+    const count = Math.floor(rest / seconds);
+    rest -= count * seconds;
+    if (parts.length || count) parts.push(intl("NumberFormat", { style: "unit", unit, unitDisplay: "narrow" }).format(count));
+    if (parts.length === 2) break;
+  }
+  return parts.join(" ");
+}
