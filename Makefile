@@ -5,7 +5,7 @@ POETRY := $(PYTHON) ../scripts/bootstrap.py poetry
 
 LOCKED := line_provider score_maker arq_worker
 
-.PHONY: help up down reset test torture soak drain sabotage check format stubs lock environment
+.PHONY: help up down reset test torture soak drain sabotage check format stubs lock environment browser
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -20,7 +20,7 @@ down: environment ## stop what `make up` started, from another terminal
 reset: environment ## stop it and remove all its data
 	@exec $(IN_ENVIRONMENT) -m devstack reset
 
-test: environment ## all tests, or those that ARGS names: make test ARGS="score_maker/tests -k score"
+test: environment browser ## all tests, or those that ARGS names: make test ARGS="score_maker/tests -k score"
 	$(IN_ENVIRONMENT) -m pytest $(ARGS)
 
 torture: environment ## break everything under load and check that nothing is lost: make torture SEED=7 MINUTES=10
@@ -63,3 +63,6 @@ lock: ## bring every poetry.lock up to date with its pyproject.toml
 
 environment:
 	@$(PYTHON) scripts/bootstrap.py
+
+browser: environment
+	@$(IN_ENVIRONMENT) -m devstack.browser

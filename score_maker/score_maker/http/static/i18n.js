@@ -64,8 +64,9 @@ export function duration(milliseconds) {
   for (const [unit, seconds] of UNITS) {
     const count = Math.floor(rest / seconds);
     rest -= count * seconds;
-    if (parts.length || count) parts.push(intl("NumberFormat", { style: "unit", unit, unitDisplay: "narrow" }).format(count));
-    if (parts.length === 2) break;
+    const isSecond = parts.length === 1;
+    if (count) parts.push(intl("NumberFormat", { style: "unit", unit, unitDisplay: "narrow" }).format(count));
+    if (isSecond) break;
   }
   return parts.join(" ");
 }

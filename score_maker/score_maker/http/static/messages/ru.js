@@ -53,7 +53,7 @@ export default {
   "sort.count": "Больше оценок",
   "sort.newest": "Новые",
 
-  "phase.open.closes": "Закроется через",
+  "phase.open.closes": "Осталось",
   "phase.closed": "Приём закрыт, итог уточняется",
   "phase.final": "Окончательный итог",
   "phase.cancelled": "Отменено",
