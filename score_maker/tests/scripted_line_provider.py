@@ -32,11 +32,12 @@ def event(event_id: int, **fields: Any) -> events_pb2.Event:
 
 
 class ScriptedLineProvider(events_pb2_grpc.EventServiceServicer):
-    """Watchers get what `put` was given; events in `unannounced` are found only by asking for them."""
+    """Watchers get what `put` was given, and are counted; events in `unannounced` are found only by asking for them."""
 
     def __init__(self) -> None:
         self.events: dict[int, events_pb2.Event] = {}
         self.unannounced: dict[int, events_pb2.Event] = {}
+        self.watches = 0
         self._watchers: set[asyncio.Queue[events_pb2.Event]] = set()
         self._server: grpc.aio.Server | None = None
         self.address = "127.0.0.1:0"
@@ -72,6 +73,7 @@ class ScriptedLineProvider(events_pb2_grpc.EventServiceServicer):
     ) -> AsyncIterator[events_pb2.WatchEventsResponse]:
         changes: asyncio.Queue[events_pb2.Event] = asyncio.Queue()
         self._watchers.add(changes)
+        self.watches += 1
         try:
             for each in list(self.events.values()):
                 yield events_pb2.WatchEventsResponse(event=each)

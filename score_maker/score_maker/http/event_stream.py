@@ -27,10 +27,11 @@ class EventStream:
     async def listen(self, token: str | None) -> AsyncIterator[bytes]:
         """What has changed after the position that the token stands for, or without one from now on; then what
         changes, until the service ends."""
+        position = self._catalog.position if token is None else self._changes.position(token)
+        # Before any event is known there is no list that a reset could send to.
         while not self._catalog.is_known and not self._changes.is_closed:
             yield HEARTBEAT
-            await self._changes.wait(0, self._heartbeat_seconds)
-        position = self._catalog.position if token is None else self._changes.position(token)
+            await self._changes.wait(self._catalog.position, self._heartbeat_seconds)
         while not self._changes.is_closed:
             if position is None or not self._catalog.knows_position(position):
                 position = self._catalog.position

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Header, Path, Query, Request, Response, status
+from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
-from fastapi.sse import EventSourceResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from score_maker import scores
@@ -119,7 +119,7 @@ router.include_router(_listings)
 
 @router.get(
     "/events/stream",
-    response_class=EventSourceResponse,
+    response_class=StreamingResponse,
     responses={
         status.HTTP_200_OK: {
             "description": "Server-sent events, without end",
@@ -148,7 +148,8 @@ async def stream_events(
     again and go on from its `stream_position`. Comments keep the connection open while nothing changes.
     """
     stream = state.stream.listen(last_event_id or after)
-    return EventSourceResponse(stream, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
 
 
 @router.get(

@@ -1,0 +1,230 @@
+"""GET /events/stream: nothing that changes is missed, however late, often or slowly somebody listens."""
+
+import asyncio
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from httpx import AsyncClient, TransportError
+from listening import listening
+from scripted_line_provider import ScriptedLineProvider, event
+from serving import serving
+
+from devstack.addresses import Address
+from devstack.processes import Process
+from score_maker.http.event_documents import EventResource
+from score_maker.settings import Settings
+
+
+async def position(api: AsyncClient) -> str:
+    return str((await api.get("/events")).json()["stream_position"])
+
+
+async def until_revision(api: AsyncClient, event_id: int, title: str) -> None:
+    async with asyncio.timeout(20):
+        while (await api.get(f"/events/{event_id}")).json().get("title") != title:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_change_reaches_who_listens_as_the_list_shows_it(
+    api: AsyncClient, line_provider: ScriptedLineProvider
+) -> None:
+    async with listening(api, await position(api)) as listener:
+        line_provider.put(event(2, revision=2, title="Moved"))
+        message = await listener.next()
+    EventResource.model_validate(message.data, extra="forbid")
+    assert (message.name, message.data["title"]) == ("event", "Moved")
+    listed = {each["event_id"]: each for each in (await api.get("/events")).json()["events"]}
+    del listed[2]["my_score"]
+    assert message.data == listed[2]
+
+
+async def test_who_comes_back_is_told_what_happened_meanwhile_of_each_event_its_last_state(
+    api: AsyncClient, line_provider: ScriptedLineProvider
+) -> None:
+    async with listening(api, await position(api)) as listener:
+        line_provider.put(event(1, revision=2, title="Seen"))
+        seen = await listener.next()
+    for revision in range(3, 50):
+        line_provider.put(event(1, revision=revision, title=f"Event 1 ({revision})"))
+    line_provider.put(event(3, revision=2, title="Meanwhile"))
+    await until_revision(api, 3, "Meanwhile")
+
+    async with listening(api, last_event_id=seen.id) as listener:
+        first, second = await listener.next(), await listener.next()
+        line_provider.put(event(2, revision=2, title="Afterwards"))
+        third = await listener.next()
+    assert [each.data["title"] for each in (first, second, third)] == ["Event 1 (49)", "Meanwhile", "Afterwards"]
+
+
+async def test_what_a_browser_has_received_outweighs_where_it_began(
+    api: AsyncClient, line_provider: ScriptedLineProvider
+) -> None:
+    beginning = await position(api)
+    async with listening(api, beginning) as listener:
+        line_provider.put(event(1, revision=2))
+        seen = await listener.next()
+    line_provider.put(event(2, revision=2, title="Next"))
+    async with listening(api, beginning, last_event_id=seen.id) as listener:
+        assert (await listener.next()).data["title"] == "Next"
+
+
+async def test_without_a_position_one_listens_from_now_on(
+    api: AsyncClient, line_provider: ScriptedLineProvider
+) -> None:
+    async with listening(api) as listener:
+        line_provider.put(event(2, revision=2, title="New"))
+        assert (await listener.next()).data["title"] == "New"
+
+
+@pytest.mark.parametrize("unknown", ["", "nonsense", "5f0c9a1e-3", "{epoch}-999999", "{epoch}--1", "{epoch}-²"])
+async def test_who_comes_with_a_position_that_is_not_known_here_is_told_to_load_the_list_and_then_what_changes(
+    api: AsyncClient, line_provider: ScriptedLineProvider, unknown: str
+) -> None:
+    epoch = (await position(api)).partition("-")[0]
+    async with listening(api, unknown.format(epoch=epoch) or "-") as listener:
+        reset = await listener.next()
+        assert (reset.name, reset.data) == ("reset", {})
+        line_provider.put(event(2, revision=2, title="New"))
+        assert (await listener.next()).data["title"] == "New"
+    async with listening(api, last_event_id=reset.id) as listener:
+        assert (await listener.next()).data["title"] == "New"
+
+
+async def test_a_restart_of_the_service_is_a_reset(settings: Settings, line_provider: ScriptedLineProvider) -> None:
+    line_provider.put(event(1))
+    async with serving(settings) as api:
+        before = await position(api)
+    async with serving(settings) as api, listening(api, before) as listener:
+        assert (await listener.next()).name == "reset"
+
+
+async def test_who_listens_before_any_event_is_known_is_told_once_they_are(
+    settings: Settings, line_provider: ScriptedLineProvider
+) -> None:
+    line_provider.put(event(1), event(2))
+    await line_provider.stop()
+    async with serving(settings) as api, listening(api) as fresh, listening(api, "5f0c9a1e-3") as returning:
+        await fresh.next_heartbeat()
+        await returning.next_heartbeat()
+        await line_provider.start()
+        assert (await returning.next()).name == "reset"
+        assert {(await fresh.next()).data["event_id"] for _ in range(2)} == {1, 2}
+
+
+async def test_after_line_provider_was_away_only_what_has_changed_is_told(
+    api: AsyncClient, line_provider: ScriptedLineProvider
+) -> None:
+    async with listening(api, await position(api)) as listener:
+        await line_provider.stop()
+        line_provider.put(event(2, revision=2, title="Changed while it was away"))
+        await line_provider.start()
+        line_provider.put(event(3, revision=2, title="Changed afterwards"))
+        titles = [(await listener.next()).data["title"] for _ in range(2)]
+    assert titles == ["Changed while it was away", "Changed afterwards"]
+
+
+async def test_when_an_event_has_vanished_everybody_is_told_to_load_the_list(
+    api: AsyncClient, line_provider: ScriptedLineProvider
+) -> None:
+    before = await position(api)
+    async with listening(api, before) as listener:
+        await line_provider.stop()
+        del line_provider.events[3]
+        await line_provider.start()
+        assert (await listener.next()).name == "reset"
+    listing = (await api.get("/events")).json()
+    assert 3 not in {each["event_id"] for each in listing["events"]}
+    async with listening(api, listing["stream_position"]) as listener:
+        line_provider.put(event(2, revision=2))
+        assert (await listener.next()).name == "event"
+
+
+async def test_a_deadline_that_passes_is_told_without_a_word_from_line_provider(
+    api: AsyncClient, line_provider: ScriptedLineProvider
+) -> None:
+    deadline = datetime.now(UTC) + timedelta(seconds=0.5)
+    async with listening(api, await position(api)) as listener:
+        line_provider.put(event(1, revision=2, deadline=deadline))
+        phases = [(await listener.next_of(1)).data["phase"] for _ in range(2)]
+    assert phases == ["open", "closed"]
+    assert datetime.now(UTC) > deadline
+
+
+async def test_a_silent_stream_carries_heartbeats(settings: Settings, line_provider: ScriptedLineProvider) -> None:
+    frequent = settings.model_copy(update={"stream_heartbeat": timedelta(milliseconds=20)})
+    line_provider.put(event(1))
+    async with serving(frequent) as api, listening(api) as listener:
+        for _ in range(3):
+            await listener.next_heartbeat()
+        line_provider.put(event(1, revision=2, title="Not silent"))
+        assert (await listener.next()).data["title"] == "Not silent"
+
+
+async def test_who_listens_holds_no_connection_to_the_database(settings: Settings, api: AsyncClient) -> None:
+    token = (await api.post("/raters")).json()["token"]
+    async with asyncio.TaskGroup() as group:
+        for _ in range(settings.database_pool_size + 5):
+            group.create_task(_listen_while(api, token))
+
+
+async def _listen_while(api: AsyncClient, token: str) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with listening(api), asyncio.timeout(20):
+        assert (await api.get("/events/1", headers=headers)).json()["my_score_unknown"] is False
+
+
+@pytest.fixture
+def _many_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("_many_files")
+async def test_500_who_listen_are_all_told_by_one_watch(api: AsyncClient, line_provider: ScriptedLineProvider) -> None:
+    connections = [await asyncio.open_connection(api.base_url.host, api.base_url.port) for _ in range(500)]
+    for _, writer in connections:
+        writer.write(b"GET /events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(60):
+        for reader, _ in connections:
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+        line_provider.put(event(2, revision=2, title="For everybody"))
+        for reader, _ in connections:
+            await reader.readuntil(b"For everybody")
+    assert line_provider.watches == 1
+    for _, writer in connections:
+        writer.close()
+
+
+async def test_the_service_ends_at_once_when_told_to_although_somebody_listens(
+    settings: Settings, line_provider: ScriptedLineProvider, tmp_path: Path
+) -> None:
+    line_provider.put(event(1))
+    address = Address.free()
+    async with AsyncClient(base_url=f"http://{address}") as client:
+
+        async def is_ready() -> bool:
+            try:
+                return (await client.get("/healthz")).is_success
+            except TransportError:
+                return False
+
+        environment = {"SCORE_MAKER_PORT": str(address.port), "SCORE_MAKER_SHUTDOWN_GRACE": "86400"}
+        command: list[str | Path] = [Path(sys.executable).with_name("score-maker"), "serve"]
+        async with Process(
+            "score_maker", command, state=tmp_path, environment=lambda: environment, is_ready=is_ready
+        ) as process:
+            async with listening(client) as first, listening(client) as second:
+                process.send_signal(signal.SIGTERM)
+                await first.end()
+                await second.end()
+            # Within the grace it would wait for a day.
+            async with asyncio.timeout(30):
+                assert await process.wait() in {0, -signal.SIGTERM}
+            assert "Traceback" not in process.output()
