@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from httpx import AsyncClient
+from listening import listening
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from scripted_line_provider import ScriptedLineProvider, event
 from serving import serving
 
 from score_maker.event_cache import EventCache
+from score_maker.http.event_documents import EventsResource, SingleEventResource
 from score_maker.settings import Settings
 from scoreline.line_provider.v1 import events_pb2
 
@@ -69,7 +72,8 @@ async def test_events_are_filtered_by_phase_status_and_text(
     assert set(await ids(api, phase="open")) == {1, 2, 3, 8}
     assert await ids(api, status="LOW_SCORE") == [8]
     assert await ids(api, q="STRASSE") == [8]
-    assert await ids(api, q="group a") == [8]
+    assert await ids(api, q="a GROUP straße") == [8]
+    assert set(await ids(api, q=" ")) == {1, 2, 3, 4, 5, 8}
     assert await ids(api, q="%") == []
 
 
@@ -115,6 +119,117 @@ async def test_a_bad_parameter_is_a_problem_that_names_it(api: AsyncClient, para
     response = await api.get("/events", params=parameters)
     assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
     assert f"query.{next(iter(parameters))}" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("other", [{"sort": "newest"}, {"phase": "open"}, {"status": "PROCESSING"}, {"q": "event"}])
+async def test_a_cursor_of_other_filters_or_another_order_is_refused(api: AsyncClient, other: dict[str, str]) -> None:
+    cursor = (await api.get("/events", params={"limit": 2})).json()["next_cursor"]
+    assert (await api.get("/events", params={"limit": 4, "cursor": cursor})).status_code == 200
+    response = await api.get("/events", params={"limit": 2, "cursor": cursor, **other})
+    assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
+    assert "query.cursor" in response.json()["detail"]
+
+
+async def test_the_prior_of_the_order_top_can_be_set(settings: Settings, line_provider: ScriptedLineProvider) -> None:
+    line_provider.put(rated(1, 0, 0, 0, 0, 1), rated(2, 0, 0, 0, 20, 80))
+    async with serving(settings) as api:
+        assert await ids(api, sort="top") == [2, 1]
+    async with serving(settings.model_copy(update={"top_prior_weight": 0.0})) as api:
+        assert await ids(api, sort="top") == [1, 2]
+
+
+@pytest.mark.parametrize("path", ["/events", "/events?sort=top&limit=2", "/events/1"])
+async def test_what_a_client_has_already_is_not_sent_again_until_it_changes(
+    api: AsyncClient, line_provider: ScriptedLineProvider, path: str
+) -> None:
+    first = await api.get(path)
+    etag = first.headers["ETag"]
+    for known in (etag, f"W/{etag}", f'"a, b", {etag}', "*"):
+        again = await api.get(path, headers={"If-None-Match": known})
+        assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", etag)
+        assert (again.headers["Cache-Control"], again.headers["Vary"]) == ("private, no-cache", "Cookie, Authorization")
+        assert "Content-Length" not in again.headers
+    unchanged = await api.get(path, headers={"If-None-Match": '"another"'})
+    assert (unchanged.status_code, unchanged.content, unchanged.headers["ETag"]) == (200, first.content, etag)
+
+    line_provider.put(event(1, revision=2, title="Moved"))
+
+    async def moved() -> bool:
+        return (await api.get(path, headers={"If-None-Match": etag})).status_code == 200
+
+    await eventually(moved)
+    assert "Moved" in (await api.get(path)).text
+
+
+async def test_a_page_stays_the_same_while_only_other_events_change_and_its_position_still_tells_of_them(
+    api: AsyncClient, line_provider: ScriptedLineProvider
+) -> None:
+    page = await api.get("/events", params={"phase": "closed"})
+    line_provider.put(event(2, revision=2, title="Not on that page"))
+    await eventually(lambda: _titled(api, 2, "Not on that page"))
+    same = await api.get("/events", params={"phase": "closed"}, headers={"If-None-Match": page.headers["ETag"]})
+    assert same.status_code == 304
+    async with listening(api, page.json()["stream_position"]) as listener:
+        assert (await listener.next()).data["title"] == "Not on that page"
+
+
+async def _titled(api: AsyncClient, event_id: int, title: str) -> bool:
+    return bool((await api.get(f"/events/{event_id}")).json()["title"] == title)
+
+
+async def test_a_page_that_outlives_a_vanished_event_comes_with_a_position_that_is_known(
+    api: AsyncClient, line_provider: ScriptedLineProvider
+) -> None:
+    before = (await api.get("/events", params={"phase": "closed"})).json()
+    await line_provider.stop()
+    del line_provider.events[3]
+    await line_provider.start()
+    await eventually(lambda: _not(lambda: _found(api, 3)))
+    after = (await api.get("/events", params={"phase": "closed"})).json()
+    assert after["events"] == before["events"]
+    async with listening(api, after["stream_position"]) as listener:
+        line_provider.put(event(2, revision=2))
+        assert (await listener.next()).name == "event"
+
+
+async def test_a_rater_sees_their_own_ratings_in_the_list_and_nobody_else_does(
+    api: AsyncClient, settings: Settings
+) -> None:
+    anonymous = await api.get("/events")
+    assert {each["my_score"] for each in anonymous.json()["events"]} == {None}
+    await api.post("/events/1/score", json={"score": 4})
+    await api.post("/events/3/score", json={"score": 2})
+    mine = await api.get("/events", headers={"If-None-Match": anonymous.headers["ETag"]})
+    EventsResource.model_validate(mine.json(), extra="forbid")
+    scores = {each["event_id"]: each["my_score"] for each in mine.json()["events"]}
+    assert {event_id: score and score["score"] for event_id, score in scores.items()} == {
+        1: 4,
+        2: None,
+        3: 2,
+        4: None,
+        5: None,
+    }
+    assert scores[1] == (await api.get("/events/1")).json()["my_score"] == (await api.get("/events/1/score")).json()
+    again = await api.get("/events", headers={"If-None-Match": mine.headers["ETag"]})
+    assert again.status_code == 304
+    api.cookies.clear()
+    assert (await api.get("/events")).content == anonymous.content
+
+
+async def test_events_are_served_while_the_database_is_away_and_say_that_my_ratings_are_unknown(
+    settings: Settings, line_provider: ScriptedLineProvider
+) -> None:
+    line_provider.put(event(1))
+    away = settings.model_copy(update={"database_url": SecretStr("postgresql+asyncpg://a:b@/c?host=/nonexistent")})
+    async with serving(away) as api:
+        token = (await api.post("/raters")).json()["token"]
+        rater = {"Authorization": f"Bearer {token}"}
+        for path, model in (("/events", EventsResource), ("/events/1", SingleEventResource)):
+            response = await api.get(path, headers=rater)
+            assert response.status_code == 200
+            model.model_validate(response.json(), extra="forbid")
+            assert response.json()["my_score_unknown"] is True
+            assert (await api.get(path)).json()["my_score_unknown"] is False
 
 
 async def test_an_unknown_event_is_a_problem(api: AsyncClient) -> None:
@@ -210,6 +325,10 @@ async def test_the_documentation_lists_every_operation_with_its_problems(api: As
     document = (await api.get("/openapi.json")).json()
     submit = document["paths"]["/events/{event_id}/score"]["post"]
     assert {"202", "400", "401", "404", "409", "410", "415", "422", "503"} <= set(submit["responses"])
+    events = document["paths"]["/events"]["get"]["responses"]
+    assert {"200", "304", "401", "422", "503"} <= set(events)
+    stream = document["paths"]["/events/stream"]["get"]["responses"]
+    assert list(stream["200"]["content"]) == ["text/event-stream"]
     assert list(submit["responses"]["422"]["content"]) == ["application/problem+json"]
 
 
