@@ -16,7 +16,11 @@ from serving import serving
 
 from devstack.addresses import Address
 from devstack.processes import Process
-from score_maker.http.event_documents import EventResource
+from score_maker.event_catalog import EventCatalog
+from score_maker.event_changes import EventChanges
+from score_maker.event_feed import event_of
+from score_maker.http.event_documents import EventDocuments, EventResource
+from score_maker.http.event_stream import EventStream
 from score_maker.settings import Settings
 
 
@@ -153,6 +157,28 @@ async def test_a_deadline_that_passes_is_told_without_a_word_from_line_provider(
         phases = [(await listener.next_of(1)).data["phase"] for _ in range(2)]
     assert phases == ["open", "closed"]
     assert datetime.now(UTC) > deadline
+
+
+async def test_who_reads_slowly_is_told_each_events_last_state_however_often_it_changed_meanwhile() -> None:
+    catalog = EventCatalog()
+    catalog.replace_all(event_of(event(event_id)) for event_id in (1, 2, 3))
+    changes = EventChanges(catalog)
+    stream = EventStream(catalog, changes, EventDocuments(), heartbeat=timedelta(minutes=1))
+    telling = asyncio.create_task(changes.run())
+    slow = stream.listen(changes.token(catalog.position))
+    catalog.put(event_of(event(1, revision=2)))
+    assert b"event: event" in await anext(slow)
+    for revision in range(3, 2000):
+        catalog.put(event_of(event(1 + revision % 2, revision=revision, title=f"At {revision}.")))
+    await changes.wait(catalog.position - 1, 30)
+    told = await anext(slow)
+    assert told.count(b"event: event") == 2
+    assert b"At 1998." in told
+    assert b"At 1999." in told
+    changes.close()
+    assert [chunk async for chunk in slow] == []
+    telling.cancel()
+    await asyncio.wait({telling})
 
 
 async def test_a_silent_stream_carries_heartbeats(settings: Settings, line_provider: ScriptedLineProvider) -> None:

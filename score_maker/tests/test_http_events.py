@@ -216,6 +216,16 @@ async def test_a_rater_sees_their_own_ratings_in_the_list_and_nobody_else_does(
     assert (await api.get("/events")).content == anonymous.content
 
 
+async def test_a_raters_page_too_stays_the_same_while_only_other_events_change(
+    api: AsyncClient, line_provider: ScriptedLineProvider
+) -> None:
+    await api.post("/events/1/score", json={"score": 4})
+    page = await api.get("/events", params={"phase": "closed"})
+    line_provider.put(event(2, revision=2, title="Not on that page"))
+    await eventually(lambda: _titled(api, 2, "Not on that page"))
+    assert (await api.get("/events", params={"phase": "closed"})).content == page.content
+
+
 async def test_events_are_served_while_the_database_is_away_and_say_that_my_ratings_are_unknown(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:

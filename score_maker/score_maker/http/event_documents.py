@@ -4,30 +4,30 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from score_maker.event_catalog import Event, Phase, Status
 from score_maker.http.score_resource import ScoreResource
 
+_EXAMPLE: JsonDict = {
+    "event_id": 17,
+    "title": "Mexico – South Africa",
+    "description": "World Cup 2026, Group A, Mexico City",
+    "starts_at": "2026-06-11T19:00:00Z",
+    "deadline": "2026-06-13T19:00:00Z",
+    "phase": "open",
+    "status": "HIGH_SCORE",
+    "average": 4.5,
+    "score_count": 2,
+    "histogram": [0, 0, 0, 1, 1],
+    "cancelled_at": None,
+    "finalized_at": None,
+}
+_RATED_EXAMPLE: JsonDict = {**_EXAMPLE, "my_score": None}
+
 
 class EventResource(BaseModel):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "event_id": 17,
-                "title": "Mexico – South Africa",
-                "description": "World Cup 2026, Group A, Mexico City",
-                "starts_at": "2026-06-11T19:00:00Z",
-                "deadline": "2026-06-13T19:00:00Z",
-                "phase": "open",
-                "status": "HIGH_SCORE",
-                "average": 4.5,
-                "score_count": 2,
-                "histogram": [0, 0, 0, 1, 1],
-                "cancelled_at": None,
-                "finalized_at": None,
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
     event_id: int
     title: str
@@ -44,6 +44,8 @@ class EventResource(BaseModel):
 
 
 class RatedEventResource(EventResource):
+    model_config = ConfigDict(json_schema_extra={"example": _RATED_EXAMPLE})
+
     my_score: ScoreResource | None = Field(
         description="Your own rating; null where you have none, or where no cookie or token names you"
     )
@@ -67,6 +69,10 @@ class EventsResource(BaseModel):
 
 
 class SingleEventResource(RatedEventResource):
+    model_config = ConfigDict(
+        json_schema_extra={"example": {**_RATED_EXAMPLE, "stale": False, "my_score_unknown": False}}
+    )
+
     stale: bool = _STALE
     my_score_unknown: bool = _MY_SCORE_UNKNOWN
 

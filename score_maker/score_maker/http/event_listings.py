@@ -121,7 +121,7 @@ class Listing:
 
 
 class EventListings:
-    """The listings that were asked for last, by the query string that asked."""
+    """The listings that were asked for last, each under the query string that asked for it."""
 
     def __init__(self, catalog: EventCatalog, changes: EventChanges, documents: EventDocuments) -> None:
         self._catalog = catalog
@@ -135,7 +135,7 @@ class EventListings:
             self._kept.move_to_end(query_string)
         return listing
 
-    def put(self, query_string: bytes, query: ListingQuery) -> Listing:
+    def add(self, query_string: bytes, query: ListingQuery) -> Listing:
         listing = Listing(query, self._catalog, self._changes, self._documents)
         self._kept[query_string] = listing
         if len(self._kept) > KEPT_LISTINGS:

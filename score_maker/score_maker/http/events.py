@@ -102,7 +102,9 @@ async def list_events(
     if not state.catalog.is_known:
         raise Problem(UNAVAILABLE, "The events are not known yet: line_provider has not been reached since the start.")
     query = ListingQuery.of(Filter.matching(status, phase, q), sort, limit, cursor)
-    listing = state.listings.put(request.scope["query_string"], query)
+    listing = state.listings.get(request.scope["query_string"])
+    if listing is None:
+        listing = state.listings.add(request.scope["query_string"], query)
     if rater is None:
         return answer(request, listing.document())
     shown = listing.state()
@@ -120,7 +122,8 @@ router.include_router(_listings)
 @router.get(
     "/events/stream",
     response_class=StreamingResponse,
-    responses={
+    responses=responses(INVALID_REQUEST)
+    | {
         status.HTTP_200_OK: {
             "description": "Server-sent events, without end",
             "content": {
