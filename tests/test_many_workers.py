@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.system import System
 from score_maker import scores
+from score_maker.domain import Score
 from score_maker.scores import Submission
 
 Check = Callable[[], Awaitable[None]]
@@ -35,6 +36,7 @@ async def test_eight_workers_settle_a_full_outbox_once_each_and_without_a_deadlo
     event_ids = [event["event_id"] for event in listing]
     raters = [UUID(int=rng.getrandbits(128), version=4) for _ in range(RATERS)]
     expected: dict[tuple[int, UUID], int | None] = {}
+    accepted = 0
 
     await everything_settled()
     await system.arq_worker.stop()
@@ -45,17 +47,20 @@ async def test_eight_workers_settle_a_full_outbox_once_each_and_without_a_deadlo
         ]
         expected |= {(submission.event_id, submission.rater_id): submission.value for submission in round_}
         async with scores_database.begin() as connection:
-            await scores.submit(connection, round_)
+            outcomes = await scores.submit(connection, round_)
+        # The others say again what their rater has said of that event before.
+        accepted += sum(1 for outcome in outcomes if isinstance(outcome, Score))
 
     async with AsyncExitStack() as stack:
         workers = [system.another_worker(f"arq_worker_{number}") for number in range(8)]
         await asyncio.gather(*(stack.enter_async_context(worker) for worker in workers))
         await everything_settled()
-        settled = [_settled(worker.output()) for worker in workers]
+    # They have stopped: each has said all that it did.
+    settled = [_settled(worker.output()) for worker in workers]
     await system.arq_worker.start()
 
     # Each message was settled by one worker, and more than one of them had some.
-    assert sum(settled) == RATERS * ROUNDS
+    assert sum(settled) == accepted
     assert sum(1 for count in settled if count) > 1
     ours = text("SELECT event_id, rater_id, confirmed_value, state FROM scores WHERE rater_id = ANY(:raters)")
     async with scores_database.connect() as connection:

@@ -19,7 +19,7 @@ from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.reconcile import Reconciler
 from devstack.system import System
 from score_maker import scores
-from score_maker.domain import Refusal, Score, State
+from score_maker.domain import Outcome, Refusal, State
 from score_maker.scores import Submission
 from scoreline.line_provider.v1 import events_pb2
 
@@ -53,7 +53,7 @@ async def event_id(organiser: "EventServiceAsyncStub", admin: Metadata) -> int:
     return (await organiser.CreateEvent(request, metadata=admin)).event.event_id
 
 
-async def rate(engine: AsyncEngine, event_id: int, raters: Sequence[UUID], value: int) -> list[Score | Refusal]:
+async def rate(engine: AsyncEngine, event_id: int, raters: Sequence[UUID], value: int) -> list[Outcome]:
     async with engine.begin() as connection:
         return await scores.submit(connection, [Submission(event_id, rater, value, None) for rater in raters])
 

@@ -34,7 +34,7 @@ from devstack.postgres import Postgres
 from line_provider import events
 from line_provider.domain import EventDraft, ScoreChange
 from score_maker import outbox, scores
-from score_maker.domain import Refusal, Score, State, Verdict
+from score_maker.domain import Outcome, Refusal, Score, State, Unchanged, Verdict
 from score_maker.outbox import Claim, OutboxMessage
 from score_maker.scores import Submission
 from score_maker.settlement import Decision, settle_decisions
@@ -97,12 +97,18 @@ class Saga(RuleBasedStateMachine):
     def submit(self, event: int, rater: UUID, value: int | None) -> None:
         """A rater's word; score_maker has not heard of a cancellation yet."""
 
-        async def submit() -> Score | Refusal:
+        async def submit() -> Outcome:
             async with self.ours.begin() as connection:
                 before = await scores.get(connection, event_id, rater)
                 (outcome,) = await scores.submit(connection, [Submission(event_id, rater, value, None)])
-            nothing_stands = before is None or before.value is None
-            assert (outcome is Refusal.NOTHING_TO_WITHDRAW) == (value is None and nothing_stands)
+            assert (outcome is Refusal.NOTHING_TO_WITHDRAW) == (value is None and before is None)
+            is_said_already = (
+                before is not None
+                and before.value == value
+                and (value is None or before.state in {State.PENDING, State.CONFIRMED})
+            )
+            assert isinstance(outcome, Unchanged) == is_said_already
+            assert not is_said_already or outcome == Unchanged(before)  # type: ignore[arg-type]
             return outcome
 
         event_id = self.event_ids[event]

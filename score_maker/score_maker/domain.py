@@ -57,6 +57,24 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Unchanged:
+    """A submission that changed nothing, because it says what the score said already."""
+
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class OtherVersion:
+    """A submission that was not accepted, because the score (None: there is none) is not of the version it requires."""
+
+    score: Score | None
+
+
+# What becomes of a submission; the score alone is what was written.
+Outcome = Score | Unchanged | OtherVersion | Refusal
+
+
+@dataclass(frozen=True, slots=True)
 class Ruling:
     """A verdict on one version of a score, with the value that this version asked for."""
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from score_maker import scores
 from score_maker.database import is_unreachable
-from score_maker.domain import Refusal, Score
+from score_maker.domain import Outcome
 from score_maker.scores import Submission
 
 log = structlog.get_logger(__name__)
@@ -30,7 +30,7 @@ class Unavailable(Exception):
 @dataclass(eq=False, slots=True)
 class _Waiting:
     submission: Submission
-    answer: asyncio.Future[Score | Refusal] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    answer: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
     def key(self) -> tuple[int, UUID]:
@@ -62,7 +62,7 @@ class GroupCommit:
         self._arrival.set()
         await self._committer
 
-    async def submit(self, submission: Submission) -> Score | Refusal:
+    async def submit(self, submission: Submission) -> Outcome:
         """Answers after the commit. Raises Unavailable where the submission was not acknowledged."""
         if self._closing or len(self._waiting) >= self._max_waiting:
             raise Unavailable

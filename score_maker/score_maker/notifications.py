@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Never
 
 import asyncpg
@@ -33,8 +34,12 @@ async def listen(database_url: str, channel: str, on_notification: Callable[[], 
 
 
 async def _listen(connection: "asyncpg.Connection[Any]", channel: str, on_notification: Callable[[], None]) -> Never:
+    ended = asyncio.Event()
+    connection.add_termination_listener(lambda _: ended.set())
     await connection.add_listener(channel, lambda *_: on_notification())
     on_notification()
     while True:
-        await asyncio.sleep(PROBE_INTERVAL_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROBE_INTERVAL_SECONDS):
+                await ended.wait()
         await connection.fetchval("SELECT 1", timeout=PROBE_TIMEOUT_SECONDS)

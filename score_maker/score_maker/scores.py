@@ -1,10 +1,12 @@
 """Accepting ratings: the score and its outbox message are written by one statement of one transaction.
 
 So neither can exist without the other, and an answer sent after the commit can never speak of a rating that is lost.
-Rows are locked in the order of (event_id, rater_id), here as in settlement, so that batches never deadlock.
+The same statement judges each submission by the score that stands, and writes only over the version that it has
+judged; where that has changed meanwhile, it is judged again. Rows are locked in the order of (event_id, rater_id),
+here as in settlement, so that batches never deadlock.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,68 +15,113 @@ from uuid import UUID
 from sqlalchemy import ARRAY, BigInteger, Row, any_, bindparam, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from score_maker.domain import Refusal, Score, State
+from score_maker.domain import OtherVersion, Outcome, Refusal, Score, State, Unchanged
 from score_maker.tables import scores
+
+# A set of versions, as PostgreSQL writes a multirange. A score that was never given is of version 0.
+Versions = str
+
+ANY_VERSION: Versions = "{[1,)}"
+
+
+def versions(numbers: Iterable[int]) -> Versions:
+    """The set of these."""
+    return "{" + ",".join(f"[{number},{number}]" for number in numbers) + "}"
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A rating (1 to 5) or, with no value, a withdrawal. `deadline` is None where it is not known."""
+    """A rating (1 to 5) or, with no value, a withdrawal. `deadline` is None where it is not known.
+
+    `if_match` and `if_none_match` are the versions that the score must and must not have, if it matters.
+    """
 
     event_id: int
     rater_id: UUID
     value: int | None
     deadline: datetime | None
     trace_context: str | None = None
+    if_match: Versions | None = None
+    if_none_match: Versions | None = None
 
 
 # now() is the start of the transaction: the one moment that is both held against the deadline and recorded.
+# To say again what stands, or is on its way to, changes nothing; to say again what was rejected asks again.
 # The notification is delivered by the commit, once however many rows it speaks of.
 _SUBMIT = text("""
     WITH submitted AS (
         SELECT *
         FROM unnest(
             CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[]), CAST(:values AS smallint[]),
-            CAST(:deadlines AS timestamptz[]), CAST(:trace_contexts AS text[])
-        ) WITH ORDINALITY AS s(event_id, rater_id, value, deadline, trace_context, position)
+            CAST(:deadlines AS timestamptz[]), CAST(:trace_contexts AS text[]),
+            CAST(:if_matches AS text[]), CAST(:if_none_matches AS text[])
+        ) WITH ORDINALITY AS s(
+            event_id, rater_id, value, deadline, trace_context, if_match, if_none_match, position
+        )
+    ), judged AS (
+        SELECT submitted.*, coalesce(standing.version, 0) AS standing_version,
+            CASE
+                WHEN final.event_id IS NOT NULL THEN 'event_final'
+                WHEN deadline < now() THEN 'deadline_passed'
+                WHEN standing.version IS NULL AND submitted.value IS NULL THEN 'nothing_to_withdraw'
+                WHEN NOT CAST(if_match AS int8multirange) @> coalesce(standing.version, 0)::bigint
+                    OR CAST(if_none_match AS int8multirange) @> coalesce(standing.version, 0)::bigint
+                    THEN 'other_version'
+                WHEN submitted.value = standing.value AND standing.state <> 'rejected'
+                    OR submitted.value IS NULL AND standing.value IS NULL
+                    THEN 'unchanged'
+                ELSE 'accepted'
+            END AS ruling
+        FROM submitted
+        LEFT JOIN scores AS standing USING (event_id, rater_id)
+        LEFT JOIN final_results AS final USING (event_id)
     ), written AS (
         INSERT INTO scores AS score (event_id, rater_id, value, version, state, accepted_at)
-        SELECT event_id, rater_id, value, 1, 'pending', now()
-        FROM submitted
-        WHERE (deadline IS NULL OR deadline >= now())
-          AND NOT EXISTS (SELECT FROM final_results AS final WHERE final.event_id = submitted.event_id)
-          AND (value IS NOT NULL OR EXISTS (
-              SELECT FROM scores AS standing
-              WHERE standing.event_id = submitted.event_id
-                AND standing.rater_id = submitted.rater_id
-                AND standing.value IS NOT NULL
-          ))
+        SELECT event_id, rater_id, value, standing_version + 1, 'pending', now()
+        FROM judged
+        WHERE ruling = 'accepted'
         ORDER BY event_id, rater_id
         ON CONFLICT (event_id, rater_id) DO UPDATE
-        SET value = excluded.value, version = score.version + 1, state = 'pending', reason = NULL,
+        SET value = excluded.value, version = excluded.version, state = 'pending', reason = NULL,
             accepted_at = excluded.accepted_at, settled_at = NULL
+        WHERE score.version = excluded.version - 1
         RETURNING *
+    ), shown AS (
+        SELECT * FROM written
+        UNION ALL
+        SELECT standing.*
+        FROM judged JOIN scores AS standing USING (event_id, rater_id)
+        WHERE ruling IN ('unchanged', 'other_version')
     ), queued AS (
         INSERT INTO scores_outbox (event_id, rater_id, value, version, accepted_at, trace_context)
         SELECT written.event_id, rater_id, written.value, version, accepted_at, trace_context
         FROM written JOIN submitted USING (event_id, rater_id)
     )
-    SELECT written.*, coalesce(submitted.deadline < now(), false) AS late, final.event_id IS NOT NULL AS final
-    FROM submitted
-    LEFT JOIN written USING (event_id, rater_id)
-    LEFT JOIN final_results AS final ON final.event_id = submitted.event_id
+    SELECT ruling, shown.*
+    FROM judged
+    LEFT JOIN shown USING (event_id, rater_id)
     CROSS JOIN (SELECT pg_notify('scores_outbox', '')) AS woken
     ORDER BY position
 """)
 
 
-async def submit(connection: AsyncConnection, submissions: Sequence[Submission]) -> list[Score | Refusal]:
+async def submit(connection: AsyncConnection, submissions: Sequence[Submission]) -> list[Outcome]:
     """Accepts ratings and withdrawals, each with its outbox message, and wakes the relay at the commit.
 
     At most one submission per (event, rater). Answers in the order of the submissions. Nothing holds until the
     caller has committed.
     """
-    result = await connection.execute(
+    outcomes = await _submit(connection, submissions)
+    # The score has got another version since the statement began. It is locked now: once more will do.
+    if overtaken := [position for position, outcome in enumerate(outcomes) if outcome is None]:
+        again = await submit(connection, [submissions[position] for position in overtaken])
+        outcomes_again = dict(zip(overtaken, again, strict=True))
+        return [outcome or outcomes_again[position] for position, outcome in enumerate(outcomes)]
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+async def _submit(connection: AsyncConnection, submissions: Sequence[Submission]) -> list[Outcome | None]:
+    rows = await connection.execute(
         _SUBMIT,
         {
             "event_ids": [submission.event_id for submission in submissions],
@@ -82,17 +129,24 @@ async def submit(connection: AsyncConnection, submissions: Sequence[Submission])
             "values": [submission.value for submission in submissions],
             "deadlines": [submission.deadline for submission in submissions],
             "trace_contexts": [submission.trace_context for submission in submissions],
+            "if_matches": [submission.if_match for submission in submissions],
+            "if_none_matches": [submission.if_none_match for submission in submissions],
         },
     )
-    return [_outcome(row) for row in result]
+    return [_outcome(row) for row in rows]
 
 
-def _outcome(row: Row[Any]) -> Score | Refusal:
-    if row.version is not None:
-        return score_of(row)
-    if row.final:
-        return Refusal.EVENT_FINAL
-    return Refusal.DEADLINE_PASSED if row.late else Refusal.NOTHING_TO_WITHDRAW
+def _outcome(row: Row[Any]) -> Outcome | None:
+    score = score_of(row) if row.version is not None else None
+    match row.ruling:
+        case "accepted":
+            return score
+        case "unchanged" if score is not None:
+            return Unchanged(score)
+        case "other_version":
+            return OtherVersion(score)
+        case ruling:
+            return Refusal(ruling)
 
 
 def score_of(row: Row[Any]) -> Score:

@@ -50,7 +50,8 @@ async def test_a_client_without_cookies_rates_by_token(api: AsyncClient) -> None
     token = (await api.post("/raters")).json()["token"]
     headers = {"Authorization": f"Bearer {token}"}
     versions = [
-        (await api.post("/events/1/score", json={"score": 3}, headers=headers)).json()["version"] for _ in range(2)
+        (await api.post("/events/1/score", json={"score": value}, headers=headers)).json()["version"]
+        for value in (3, 4)
     ]
     assert versions == [1, 2]
     assert COOKIE not in api.cookies
@@ -86,6 +87,38 @@ async def test_a_withdrawal_is_pending_until_decided_and_can_be_repeated(api: As
     await settle_all(engine, Verdict.APPLIED)
     repeated = await api.delete("/events/1/score")
     assert (repeated.status_code, repeated.json()["state"], repeated.json()["version"]) == (200, "withdrawn", 2)
+
+
+async def test_a_rating_that_is_repeated_makes_no_new_version_and_tells_what_has_become_of_it(
+    api: AsyncClient, engine: AsyncEngine
+) -> None:
+    first = await api.post("/events/1/score", json={"score": 5})
+    repeated = await api.post("/events/1/score", json={"score": 5})
+    assert (repeated.status_code, repeated.json()) == (202, first.json())
+    assert await count_written(engine) == (1, 1)
+    await settle_all(engine, Verdict.APPLIED)
+    later = await api.post("/events/1/score", json={"score": 5})
+    assert (later.status_code, later.json()["state"], later.json()["version"]) == (200, "confirmed", 1)
+    assert await count_written(engine) == (1, 0)
+
+
+async def test_a_withdrawal_that_is_repeated_before_it_is_decided_is_pending_still(
+    api: AsyncClient, engine: AsyncEngine
+) -> None:
+    await api.post("/events/1/score", json={"score": 5})
+    withdrawn = await api.delete("/events/1/score")
+    repeated = await api.delete("/events/1/score")
+    assert (repeated.status_code, repeated.json()) == (202, withdrawn.json())
+    assert await count_written(engine) == (1, 2)
+
+
+async def test_a_rating_that_is_repeated_after_it_was_rejected_asks_again(
+    api: AsyncClient, engine: AsyncEngine
+) -> None:
+    await api.post("/events/1/score", json={"score": 5})
+    await settle_all(engine, Verdict.REJECTED, "event_not_found")
+    again = await api.post("/events/1/score", json={"score": 5})
+    assert (again.status_code, again.json()["state"], again.json()["version"]) == (202, "pending", 2)
 
 
 async def test_a_rejection_shows_its_reason_and_the_confirmed_rating_stands_again(

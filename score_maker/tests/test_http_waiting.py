@@ -14,7 +14,7 @@ from settling import settle_all, until_queued
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import score_maker.http.scores
+import score_maker.http.score_submission
 import score_maker.http.state
 from score_maker import scores, settlement_watch
 from score_maker.domain import Score, State, Verdict
@@ -35,7 +35,7 @@ def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A preference for waiting far longer than a test may take."""
-    monkeypatch.setattr(score_maker.http.scores, "LONGEST_WAIT_SECONDS", 3600)
+    monkeypatch.setattr(score_maker.http.score_submission, "LONGEST_WAIT_SECONDS", 3600)
     return {"Prefer": "wait=3600"}
 
 

@@ -5,15 +5,16 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from settling import settle_all
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from score_maker import scores
-from score_maker.domain import Refusal, Score, State
+from score_maker.domain import OtherVersion, Outcome, Refusal, Score, State, Unchanged, Verdict
 from score_maker.group_commit import GroupCommit, Unavailable
 from score_maker.migrate import migrate
-from score_maker.scores import Submission
+from score_maker.scores import ANY_VERSION, Submission, versions
 
 
 def ahead() -> datetime:
@@ -24,7 +25,7 @@ def rating(value: int | None, *, event_id: int = 1, rater_id: UUID | None = None
     return Submission(event_id, rater_id or uuid4(), value, ahead())
 
 
-async def submit(engine: AsyncEngine, *submissions: Submission) -> list[Score | Refusal]:
+async def submit(engine: AsyncEngine, *submissions: Submission) -> list[Outcome]:
     async with engine.begin() as connection:
         return await scores.submit(connection, submissions)
 
@@ -83,9 +84,98 @@ async def test_there_is_nothing_to_withdraw_where_no_rating_stands(engine: Async
     rater = uuid4()
     assert await submit(engine, rating(None, rater_id=rater)) == [Refusal.NOTHING_TO_WITHDRAW]
     await submit(engine, rating(3, rater_id=rater))
-    await submit(engine, rating(None, rater_id=rater))
-    assert await submit(engine, rating(None, rater_id=rater)) == [Refusal.NOTHING_TO_WITHDRAW]
+    (withdrawn,) = await submit(engine, rating(None, rater_id=rater))
+    assert isinstance(withdrawn, Score)
+    assert await submit(engine, rating(None, rater_id=rater)) == [Unchanged(withdrawn)]
     assert await outbox_rows(engine) == [(1, 3, 1), (1, None, 2)]
+
+
+async def test_to_say_again_what_is_pending_or_confirmed_changes_nothing(engine: AsyncEngine) -> None:
+    rater = uuid4()
+    (score,) = await submit(engine, rating(4, rater_id=rater))
+    assert isinstance(score, Score)
+    assert await submit(engine, rating(4, rater_id=rater)) == [Unchanged(score)]
+    assert await outbox_rows(engine) == [(1, 4, 1)]
+    await settle_all(engine, Verdict.APPLIED)
+    (unchanged,) = await submit(engine, rating(4, rater_id=rater))
+    assert isinstance(unchanged, Unchanged)
+    assert (unchanged.score.state, unchanged.score.version) == (State.CONFIRMED, 1)
+    assert await outbox_rows(engine) == []
+
+
+async def test_to_say_again_what_was_rejected_asks_again(engine: AsyncEngine) -> None:
+    rater = uuid4()
+    await submit(engine, rating(4, rater_id=rater))
+    await settle_all(engine, Verdict.APPLIED)
+    await submit(engine, rating(2, rater_id=rater))
+    await settle_all(engine, Verdict.REJECTED, "event_cancelled")
+    # The rating of 4 stands again, and yet this is another word.
+    (score,) = await submit(engine, rating(4, rater_id=rater))
+    assert isinstance(score, Score)
+    assert (score.version, score.state) == (3, State.PENDING)
+
+
+async def test_a_score_is_written_only_if_it_is_of_a_version_that_the_submission_admits(engine: AsyncEngine) -> None:
+    rater = uuid4()
+
+    async def outcome(value: int | None, **conditions: str) -> Outcome:
+        (result,) = await submit(engine, Submission(1, rater, value, ahead(), **conditions))
+        return result
+
+    assert await outcome(5, if_match=versions([1])) == OtherVersion(None)
+    assert await outcome(5, if_match=ANY_VERSION) == OtherVersion(None)
+    first = await outcome(5, if_none_match=ANY_VERSION)
+    assert isinstance(first, Score)
+    assert await outcome(4, if_none_match=ANY_VERSION) == OtherVersion(first)
+    assert await outcome(4, if_match=versions([2, 3])) == OtherVersion(first)
+    assert await outcome(4, if_match=versions([])) == OtherVersion(first)
+    assert await outcome(5, if_match=versions([2])) == OtherVersion(first), "though it says the same"
+    second = await outcome(4, if_match=versions([3, 1]))
+    assert isinstance(second, Score)
+    assert second.version == 2
+    assert await outcome(None, if_match=versions([1])) == OtherVersion(second)
+    assert isinstance(await outcome(None, if_match=ANY_VERSION, if_none_match=versions([1])), Score)
+    assert await outbox_rows(engine) == [(1, 5, 1), (1, 4, 2), (1, None, 3)]
+
+
+async def test_a_word_that_another_process_has_overtaken_is_judged_by_what_stands_then(engine: AsyncEngine) -> None:
+    """What the statement sees when it begins is not what it finds once the other has committed."""
+    unconditional, conditional, same, new = (uuid4() for _ in range(4))
+    for rater in (unconditional, conditional, same):
+        await submit(engine, rating(1, rater_id=rater))
+    async with engine.begin() as first:
+        await scores.submit(
+            first, [rating(value, rater_id=rater) for rater, value in ((unconditional, 2), (conditional, 2), (same, 3))]
+        )
+        await scores.submit(first, [rating(2, rater_id=new)])
+        second = asyncio.create_task(
+            submit(
+                engine,
+                rating(3, rater_id=unconditional),
+                Submission(1, conditional, 3, ahead(), if_match=versions([1])),
+                rating(3, rater_id=same),
+                Submission(1, new, 3, ahead(), if_none_match=ANY_VERSION),
+                rating(5),
+            )
+        )
+        await _until_blocked(engine)
+    plain, failed, unchanged, not_new, neighbour = await second
+    assert isinstance(plain, Score)
+    assert (plain.version, plain.value) == (3, 3)
+    assert isinstance(failed, OtherVersion)
+    assert isinstance(not_new, OtherVersion)
+    assert isinstance(unchanged, Unchanged)
+    assert [o.score and o.score.version for o in (failed, unchanged, not_new)] == [2, 2, 1]
+    assert isinstance(neighbour, Score)
+    assert len(await outbox_rows(engine)) == 3 + 4 + 2
+
+
+async def _until_blocked(engine: AsyncEngine) -> None:
+    """Waits until a transaction waits for another."""
+    async with asyncio.timeout(60), engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        while not await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_raters_own_ratings_come_newest_first_and_page_by_page(engine: AsyncEngine) -> None:
@@ -128,6 +218,14 @@ async def test_one_raters_words_on_one_event_keep_their_order_and_get_their_own_
     async with GroupCommit(engine) as group_commit:
         answers = await asyncio.gather(*(group_commit.submit(rating(v, rater_id=rater)) for v in (5, 1, 4, 2)))
     assert [(a.value, a.version) for a in answers if isinstance(a, Score)] == [(5, 1), (1, 2), (4, 3), (2, 4)]
+
+
+async def test_a_condition_that_fails_never_fails_its_neighbours(engine: AsyncEngine) -> None:
+    careful = Submission(1, uuid4(), 3, ahead(), if_match=versions([7]))
+    async with GroupCommit(engine) as group_commit:
+        answers = await asyncio.gather(*(group_commit.submit(each) for each in (rating(1), careful, rating(5))))
+    assert [type(answer) for answer in answers] == [Score, OtherVersion, Score]
+    assert len(await outbox_rows(engine)) == 2
 
 
 async def test_a_bad_submission_never_fails_its_neighbours(engine: AsyncEngine) -> None:

@@ -109,14 +109,27 @@ class History:
         return self.told.setdefault(key, Told())
 
     def acknowledged(self, key: Key, value: int | None, score: Mapping[str, Any]) -> None:
-        """The answer to a word: it is stored."""
+        """The answer to a word: it is stored, by itself or because the same was said before and awaits its ruling."""
         told, version = self.of(key), int(score["version"])
         told.tell(f"said {value}: acknowledged as version {version}")
         self.counts["withdrawals acknowledged" if value is None else "ratings acknowledged"] += 1
-        if not told.floor < version <= told.ceiling + 1:
+        is_repeated = version == told.floor and told.may_be(version, value)
+        if not (is_repeated or told.floor < version <= told.ceiling + 1):
             bounds = f"it must lie from {told.floor + 1} to {told.ceiling + 1}, and is {version}"
-            self.broken("each word makes one new version of its score", key, bounds)
+            self.broken("each word makes one new version of its score, or says what the last one said", key, bounds)
         if (score["score"], score["state"]) != (value, "pending"):
+            self.broken("an answer speaks of the word that it acknowledges", key, f"it was {dict(score)}")
+        told.acknowledge(version, Word(value, datetime.fromisoformat(score["accepted_at"])))
+
+    def said_before(self, key: Key, value: int, score: Mapping[str, Any]) -> None:
+        """The answer to a rating that is confirmed already."""
+        told, version = self.of(key), int(score["version"])
+        told.tell(f"said {value}: confirmed already, as version {version}")
+        self.counts["ratings repeated"] += 1
+        if not (told.floor <= version <= told.ceiling and told.may_be(version, value)):
+            bounds = f"it must lie from {told.floor} to {told.ceiling} and say {value}, and is {dict(score)}"
+            self.broken("only what was said before stands already", key, bounds)
+        if (score["score"], score["state"], score["confirmed_score"]) != (value, "confirmed", value):
             self.broken("an answer speaks of the word that it acknowledges", key, f"it was {dict(score)}")
         told.acknowledge(version, Word(value, datetime.fromisoformat(score["accepted_at"])))
 

@@ -99,6 +99,13 @@ EVENT_CANCELLED = ProblemType(
     "The event was cancelled",
     "It takes no ratings any more. What was accepted before still stands.",
 )
+PRECONDITION_FAILED = ProblemType(
+    "precondition-failed",
+    HTTPStatus.PRECONDITION_FAILED,
+    "Your score has another version",
+    "The header `If-Match` or `If-None-Match` does not admit the version that your score of the event has. Nothing was "
+    "written; `score` shows what there is.",
+)
 SCORE_NOT_FOUND = ProblemType(
     "score-not-found",
     HTTPStatus.NOT_FOUND,
@@ -149,6 +156,7 @@ PROBLEM_TYPES = {
         EVENT_FINAL,
         EVENT_CANCELLED,
         SCORE_REJECTED,
+        PRECONDITION_FAILED,
         SCORE_NOT_FOUND,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,

@@ -1,6 +1,7 @@
 """How a score is shown, wherever it is."""
 
 from datetime import datetime
+from hashlib import blake2b
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,6 +36,12 @@ class ScoreResource(BaseModel):
     accepted_at: datetime
     settled_at: datetime | None
     mutable_until: datetime | None = Field(description="The event's deadline, where it is known")
+
+    @property
+    def etag(self) -> str:
+        """Begins with the version, and changes with whatever else is shown."""
+        digest = blake2b(self.model_dump_json().encode(), digest_size=6).hexdigest()
+        return f'"{self.version}-{digest}"'
 
     @classmethod
     def of(cls, score: Score, event: Event | None) -> Self:

@@ -100,7 +100,7 @@ def one_transaction() -> None:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from score_maker import scores
-    from score_maker.domain import Refusal, Score
+    from score_maker.domain import Outcome, Score
     from score_maker.scores import Submission
 
     _rewrite(scores, "_SUBMIT", (r"\), queued AS \(.*?USING \(event_id, rater_id\)\s+\)\s+SELECT", ") SELECT"))
@@ -110,7 +110,7 @@ def one_transaction() -> None:
         VALUES (:event_id, :rater_id, :value, :version, :accepted_at)
     """)
 
-    async def submit(connection: AsyncConnection, submissions: Sequence[Submission]) -> list[Score | Refusal]:
+    async def submit(connection: AsyncConnection, submissions: Sequence[Submission]) -> list[Outcome]:
         async with connection.engine.begin() as first:
             outcomes = await submit_score(first, submissions)
         messages = [
