@@ -106,7 +106,7 @@ class Rater:
                 self._history.acknowledged(key, value, answer.body)
             case 200 if value is None:
                 self._history.nothing_stood(key, answer.body)
-            case 200:
+            case 200 if value is not None:
                 self._history.said_before(key, value, answer.body)
             case 404 if value is None and answer.body.get("type") == "/problems/score-not-found":
                 self._history.saw_none(key)
