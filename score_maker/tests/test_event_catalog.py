@@ -210,6 +210,7 @@ class PagingWhileEventsChange(RuleBasedStateMachine):
 
 
 TestPagingWhileEventsChange = PagingWhileEventsChange.TestCase
+TestPagingWhileEventsChange.settings = settings(max_examples=60, deadline=None)
 
 
 @settings(deadline=None)

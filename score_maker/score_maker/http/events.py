@@ -35,7 +35,7 @@ from score_maker.raters import Rater
 log = structlog.get_logger(__name__)
 
 # Events are served from memory, and do not wait longer than this for the database to add the reader's own ratings.
-MY_SCORES_SECONDS = 1
+MY_SCORES_SECONDS = 2
 
 EventId = Annotated[int, Path(ge=1, le=2**63 - 1, description="line_provider's id of the event")]
 
@@ -190,7 +190,7 @@ async def _my_scores(state: AppState, rater: Rater, event_ids: Collection[int]) 
     except (SQLAlchemyError, OSError) as error:
         if not is_unreachable(error):
             raise
-        log.warning("my_scores_unknown", error=str(error))
+        log.warning("my_scores_unknown", error=repr(error))
         return None
 
 
