@@ -25,6 +25,7 @@ from arq_worker.line_provider_client import LineProviderAway, LineProviderClient
 from arq_worker.reconcile import Reconciler
 from arq_worker.relay import Relay
 from arq_worker.settings import Settings
+from score_maker import forgetting
 from score_maker.database import create_engine, is_unreachable
 from score_maker.notifications import listen
 from score_maker.outbox import WAKE_CHANNEL
@@ -36,6 +37,7 @@ QUEUE = "{scoreline}:arq"
 SWEEP_SECONDS = frozenset(range(0, 60, 5))
 RECONCILE_SECONDS = frozenset(range(2, 60, 10))
 FINALIZE_SECONDS = frozenset(range(7, 60, 10))
+FORGET_SECONDS = frozenset(range(9, 60, 10))
 HEALTH_CHECK_SECONDS = 5
 REDIS_RETRY_SECONDS = 1
 
@@ -78,6 +80,17 @@ async def finalize(ctx: dict[str, Any]) -> None:
     await _unless_away(finalize_due)
 
 
+async def forget(ctx: dict[str, Any]) -> None:
+    """The arq job: withdraws what is left of raters who asked to be forgotten."""
+    background: _Background = ctx["background"]
+
+    async def finish() -> None:
+        if withdrawn := await forgetting.finish(background.engine):
+            log.info("forgotten", withdrawn=withdrawn)
+
+    await _unless_away(finish)
+
+
 async def _unless_away(work: Callable[[], Awaitable[object]]) -> None:
     """Does periodic work, which comes again, unless whom it needs is away."""
     try:
@@ -96,7 +109,7 @@ async def run(settings: Settings) -> None:
         start_http_server(settings.metrics_port)
     database_url = settings.database_url.get_secret_value()
     # A relay and a periodic job each use one connection at a time.
-    engine = create_engine(database_url, pool_size=settings.relays + 2)
+    engine = create_engine(database_url, pool_size=settings.relays + 3)
     async with LineProviderClient(
         settings.line_provider_address, settings.line_provider_token.get_secret_value(), settings.rpc_timeout
     ) as line_provider:
@@ -138,6 +151,7 @@ async def _run_arq(settings: Settings, background: _Background) -> Never:
                 cron(relay_outbox, name="sweep", second=set(SWEEP_SECONDS), keep_result=0),
                 cron(reconcile, name="reconcile", second=set(RECONCILE_SECONDS), keep_result=0),
                 cron(finalize, name="finalize", second=set(FINALIZE_SECONDS), keep_result=0),
+                cron(forget, name="forget", second=set(FORGET_SECONDS), keep_result=0),
             ],
             redis_settings=_redis_settings(settings),
             queue_name=QUEUE,

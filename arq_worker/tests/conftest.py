@@ -36,7 +36,7 @@ async def owner(owner_url: str, worker_url: str) -> AsyncIterator[AsyncEngine]:
     """score_maker's own access to the database, which is empty at first."""
     engine = create_engine(owner_url)
     async with engine.begin() as connection:
-        await connection.execute(text("TRUNCATE scores, scores_outbox, final_results"))
+        await connection.execute(text("TRUNCATE scores, scores_outbox, final_results, forgotten_raters"))
     yield engine
     await engine.dispose()
 

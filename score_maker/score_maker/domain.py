@@ -32,6 +32,7 @@ class Refusal(StrEnum):
 
     DEADLINE_PASSED = "deadline_passed"
     EVENT_FINAL = "event_final"
+    RATER_FORGOTTEN = "rater_forgotten"
     NOTHING_TO_WITHDRAW = "nothing_to_withdraw"
 
 

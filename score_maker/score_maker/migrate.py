@@ -15,6 +15,7 @@ _WORKER_GRANTS = (
     "GRANT SELECT, UPDATE ON scores TO {role}",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON scores_outbox TO {role}",
     "GRANT SELECT, INSERT ON final_results TO {role}",
+    "GRANT SELECT, UPDATE ON forgotten_raters TO {role}",
 )
 
 

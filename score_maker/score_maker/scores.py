@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, Row, any_, bindparam, select, text, tuple_
+from sqlalchemy import ARRAY, BigInteger, Row, any_, bindparam, exists, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from score_maker.domain import OtherVersion, Outcome, Refusal, Score, State, Unchanged
-from score_maker.tables import scores
+from score_maker.tables import forgotten_raters, scores
 
 # A set of versions, as PostgreSQL writes a multirange. A score that was never given is of version 0.
 Versions = str
@@ -61,6 +61,7 @@ _SUBMIT = text("""
     ), judged AS (
         SELECT submitted.*, coalesce(standing.version, 0) AS standing_version,
             CASE
+                WHEN forgotten.rater_id IS NOT NULL THEN 'rater_forgotten'
                 WHEN final.event_id IS NOT NULL THEN 'event_final'
                 WHEN deadline < now() THEN 'deadline_passed'
                 WHEN standing.version IS NULL AND submitted.value IS NULL THEN 'nothing_to_withdraw'
@@ -75,6 +76,7 @@ _SUBMIT = text("""
         FROM submitted
         LEFT JOIN scores AS standing USING (event_id, rater_id)
         LEFT JOIN final_results AS final USING (event_id)
+        LEFT JOIN forgotten_raters AS forgotten USING (rater_id)
     ), written AS (
         INSERT INTO scores AS score (event_id, rater_id, value, version, state, accepted_at)
         SELECT event_id, rater_id, value, standing_version + 1, 'pending', now()
@@ -173,17 +175,21 @@ _GET_EACH = text("""
 """)
 
 
+# Whoever reads scores for their rater reads only these.
+_IS_REMEMBERED = ~exists().where(forgotten_raters.c.rater_id == scores.c.rater_id)
+
+
 async def get(connection: AsyncConnection, event_id: int, rater_id: UUID) -> Score | None:
-    """The rater's score of the event; None where the rater never rated it."""
-    query = select(scores).where(scores.c.event_id == event_id, scores.c.rater_id == rater_id)
+    """The rater's score of the event; None where the rater never rated it, or was forgotten."""
+    query = select(scores).where(scores.c.event_id == event_id, scores.c.rater_id == rater_id, _IS_REMEMBERED)
     row = (await connection.execute(query)).one_or_none()
     return score_of(row) if row else None
 
 
 async def of_rater_for_events(connection: AsyncConnection, rater_id: UUID, event_ids: Collection[int]) -> list[Score]:
-    """The rater's scores of these events, in no order; none of those that the rater never rated."""
+    """The rater's scores of these events, in no order; for a rater who was forgotten there are none."""
     these = any_(bindparam("event_ids", list(event_ids), ARRAY(BigInteger)))
-    query = select(scores).where(scores.c.event_id == these, scores.c.rater_id == rater_id)
+    query = select(scores).where(scores.c.event_id == these, scores.c.rater_id == rater_id, _IS_REMEMBERED)
     return [score_of(row) for row in await connection.execute(query)]
 
 
@@ -197,7 +203,7 @@ async def list_of_rater(
     connection: AsyncConnection, rater_id: UUID, *, limit: int, before: tuple[datetime, int] | None = None
 ) -> list[Score]:
     """The rater's scores, last accepted first; `before` is (accepted_at, event_id) of the last one seen."""
-    query = select(scores).where(scores.c.rater_id == rater_id)
+    query = select(scores).where(scores.c.rater_id == rater_id, _IS_REMEMBERED)
     if before is not None:
         query = query.where(tuple_(scores.c.accepted_at, scores.c.event_id) < before)
     query = query.order_by(scores.c.accepted_at.desc(), scores.c.event_id.desc()).limit(limit)

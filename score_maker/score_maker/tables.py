@@ -64,3 +64,15 @@ final_results = Table(
     Column("score_sum", BigInteger, nullable=False),
     Column("finalized_at", DateTime(timezone=True), nullable=False),
 )
+
+# Nothing is accepted from them, nor shown to them; `finished_at` once all that can be withdrawn is.
+forgotten_raters = Table(
+    "forgotten_raters",
+    metadata,
+    Column("rater_id", Uuid, primary_key=True),
+    Column("forgotten_at", DateTime(timezone=True), nullable=False),
+    Column("finished_at", DateTime(timezone=True)),
+)
+
+# Whose ratings may not all have been withdrawn yet.
+Index("forgotten_raters_unfinished", forgotten_raters.c.forgotten_at, postgresql_where=text("finished_at IS NULL"))

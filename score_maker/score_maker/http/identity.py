@@ -52,14 +52,7 @@ async def rater(request: Request, response: Response, state: State, known: Known
     """The rater of the request, made up where it names none; a browser is given its cookie."""
     result = known or _minted(state)
     if "Authorization" not in request.headers:
-        response.set_cookie(
-            COOKIE,
-            result.token,
-            max_age=COOKIE_SECONDS,
-            httponly=True,
-            samesite="lax",
-            secure=request.url.scheme == "https",
-        )
+        _set_cookie(request, response, result.token, COOKIE_SECONDS)
     return result
 
 
@@ -110,6 +103,28 @@ def _token_required() -> Problem:
 
 def _unknown_token(detail: str) -> Problem:
     return Problem(UNKNOWN_TOKEN, detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+def another_rater(request: Request, response: Response, state: AppState) -> Rater:
+    """A new rater for a request whose own was forgotten: its browser is given the cookie of this one. Raises Problem
+    for a bearer token, as for one that never was: its sender means somebody."""
+    if "Authorization" in request.headers:
+        raise _unknown_token("The rater of this token was forgotten. POST /raters mints another token.")
+    del response.headers["Set-Cookie"]
+    result = _minted(state)
+    _set_cookie(request, response, result.token, COOKIE_SECONDS)
+    return result
+
+
+def forget_cookie(request: Request, response: Response) -> None:
+    """Has the browser delete its cookie."""
+    _set_cookie(request, response, "", 0)
+
+
+def _set_cookie(request: Request, response: Response, value: str, seconds: int) -> None:
+    response.set_cookie(
+        COOKIE, value, max_age=seconds, httponly=True, samesite="lax", secure=request.url.scheme == "https"
+    )
 
 
 class RaterToken(BaseModel):

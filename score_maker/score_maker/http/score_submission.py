@@ -17,6 +17,7 @@ from score_maker.domain import State as ScoreState
 from score_maker.event_catalog import Event, Phase
 from score_maker.event_feed import EventUnknowable
 from score_maker.http.events import event_not_found
+from score_maker.http.identity import another_rater
 from score_maker.http.preconditions import ScorePreconditions
 from score_maker.http.preferences import wait_seconds
 from score_maker.http.problems import (
@@ -83,6 +84,8 @@ class ScoreSubmissions:
             if_none_match=self.preconditions.if_none_match,
         )
         match await self.state.group_commit.submit(submission):
+            case Refusal.RATER_FORGOTTEN if value is not None:
+                return await self.submit(event_id, another_rater(self.request, self.response, self.state), value)
             case Refusal() as refusal:
                 raise _refused(refusal, event_id, event)
             case OtherVersion(score):
@@ -154,7 +157,7 @@ async def _ratable_event(state: AppState, event_id: int) -> Event | None:
 
 def _refused(refusal: Refusal, event_id: int, event: Event | None) -> Problem:
     match refusal:
-        case Refusal.NOTHING_TO_WITHDRAW:
+        case Refusal.NOTHING_TO_WITHDRAW | Refusal.RATER_FORGOTTEN:
             return score_not_found(event_id)
         case Refusal.EVENT_FINAL:
             return Problem(EVENT_FINAL, f"The result of event {event_id} is final.")

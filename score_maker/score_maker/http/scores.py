@@ -1,14 +1,16 @@
-"""POST, GET and DELETE /events/{event_id}/score, and GET /scores: raters and their ratings."""
+"""POST, GET and DELETE /events/{event_id}/score, GET and DELETE /scores: raters and their ratings."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, TypeAdapter
 
-from score_maker import scores
+from score_maker import forgetting, scores
+from score_maker.event_catalog import Phase
 from score_maker.http.cursors import read_cursor, write_cursor
 from score_maker.http.events import EventId
-from score_maker.http.identity import LIMITED, AnyRater, KnownRater
+from score_maker.http.identity import LIMITED, AnyRater, KnownRater, forget_cookie
 from score_maker.http.preconditions import IfNoneMatch, is_current
 from score_maker.http.problems import (
     EVENT_CANCELLED,
@@ -126,6 +128,15 @@ async def get_score(
     return resource
 
 
+class ForgottenResource(BaseModel):
+    """What becomes of the ratings of a rater who is forgotten."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"withdrawn": 2, "anonymised": 5}})
+
+    withdrawn: int = Field(description="Ratings of events that are open, which are being withdrawn")
+    anonymised: int = Field(description="Ratings of other events: they count on, and nobody knows whose they are")
+
+
 @router.get("/scores", responses=responses(INVALID_REQUEST, UNKNOWN_TOKEN, UNAVAILABLE))
 async def list_scores(
     state: State,
@@ -144,3 +155,26 @@ async def list_scores(
         scores=[ScoreResource.of(score, state.catalog.get(score.event_id)) for score in page],
         next_cursor=write_cursor((page[-1].accepted_at, page[-1].event_id), _CURSOR) if len(found) > limit else None,
     )
+
+
+@router.delete(
+    "/scores",
+    status_code=status.HTTP_202_ACCEPTED,
+    dependencies=[LIMITED],
+    responses=responses(INVALID_REQUEST, UNKNOWN_TOKEN, TOO_MANY_REQUESTS, UNAVAILABLE),
+)
+async def forget_me(state: State, rater: KnownRater, request: Request, response: Response) -> ForgottenResource:
+    """Have yourself forgotten.
+
+    Your ratings of events that are open are withdrawn. Those of other events count on, but nothing leads from you to
+    them any more: the cookie is deleted, and the token names nobody, for good. Repeating it is safe.
+    """
+    forget_cookie(request, response)
+    if rater is None:
+        return ForgottenResource(withdrawn=0, anonymised=0)
+    event_ids = await forgetting.forget(state.engine, rater.id)
+    now = datetime.now(UTC)
+    events = map(state.catalog.get, event_ids)
+    # An event that is not known may be open.
+    withdrawn = sum(1 for event in events if event is None or event.phase(now) is Phase.OPEN)
+    return ForgottenResource(withdrawn=withdrawn, anonymised=len(event_ids) - withdrawn)
