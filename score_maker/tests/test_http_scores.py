@@ -276,7 +276,18 @@ async def test_what_the_framework_refuses_is_a_problem_too(api: AsyncClient) -> 
     assert (missing.status_code, missing.json()["type"]) == (404, "/problems/not-found")
     wrong = await api.put("/events/1/score", json={"score": 5})
     assert (wrong.status_code, wrong.json()["type"]) == (405, "/problems/method-not-allowed")
-    assert "POST" in wrong.headers["Allow"] or "GET" in wrong.headers["Allow"]
+    assert wrong.headers["Allow"] == "GET, POST, DELETE"
+
+
+async def test_what_a_problem_is_an_instance_of_is_an_address_even_where_it_was_none(api: AsyncClient) -> None:
+    problem = (await api.get('/events/%F3%96%8A%88 |"%00')).json()
+    assert problem["instance"] == "/events/%F3%96%8A%88%20%7C%22%00"
+
+
+async def test_a_whole_number_is_one_however_it_is_written(api: AsyncClient) -> None:
+    for body in (b'{"score": 4.0}', b'{"score": 40e-1}'):
+        response = await api.post("/events/1/score", content=body, headers={"Content-Type": "application/json"})
+        assert (response.status_code, response.json()["score"]) == (202, 4)
 
 
 async def test_every_problem_type_is_documented_at_its_address(api: AsyncClient) -> None:

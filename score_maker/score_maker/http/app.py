@@ -10,22 +10,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from score_maker.http import docs, events, health, identity, pages, problems, scores
+from score_maker.http import docs, events, health, identity, openapi, pages, problems, scores
 from score_maker.http.guards import BodyLimit, SecurityHeaders
 from score_maker.http.state import AppState, open_state
 from score_maker.settings import Settings
-
-DESCRIPTION = """
-Rate live events from 1 to 5, change your mind until the deadline, and see what everyone's ratings add up to.
-
-A rating is answered once it is stored for good, and `pending` until line_provider, which owns the events, has applied
-it. {identity} Errors are [problem+json](https://www.rfc-editor.org/rfc/rfc9457), and the address in `type` explains
-them.
-"""
-IDENTITY = {
-    "anonymous": "Browsers are told apart by a cookie; other clients ask `POST /raters` for a token.",
-    "jwt": "Raters send a token of the issuer that this service trusts.",
-}
 
 
 class _LifespanState(TypedDict):
@@ -39,15 +27,11 @@ def create_app(settings: Settings) -> ASGIApp:
             yield {"app": state}
 
     app = FastAPI(
-        title="Scoreline",
-        description=DESCRIPTION.format(identity=IDENTITY[settings.identity]),
-        version=version("score-maker"),
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
+        version=version("score-maker"), lifespan=lifespan, docs_url=None, redoc_url=None, **openapi.described(settings)
     )
     problems.install(app)
     docs.install(app)
+    openapi.install(app, settings)
     for router in (events.router, scores.router, health.router):
         app.include_router(router)
     if settings.identity == "anonymous":

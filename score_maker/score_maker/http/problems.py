@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request
@@ -13,6 +14,7 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from score_maker.database import is_unreachable
 from score_maker.group_commit import Unavailable
@@ -20,6 +22,8 @@ from score_maker.group_commit import Unavailable
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+# Those that a path may have as they are, by RFC 3986.
+_PATH_CHARACTERS = "/:@!$&'()*+,;=~"
 _SCHEMA_REF = "#/components/schemas/{model}"
 
 
@@ -177,13 +181,27 @@ class InvalidPart(BaseModel):
 class ProblemDocument(BaseModel):
     """RFC 9457 problem details."""
 
-    type: str = Field(examples=[INVALID_REQUEST.uri])
+    type: str = Field(
+        examples=[INVALID_REQUEST.uri],
+        description="Names the kind of problem, and is where it is explained: one of "
+        + ", ".join(f"`{each.uri}`" for each in PROBLEM_TYPES.values()),
+        json_schema_extra={"format": "uri-reference"},
+    )
     title: str = Field(examples=[INVALID_REQUEST.title])
     status: int = Field(examples=[INVALID_REQUEST.status])
-    detail: str = Field(examples=["body.score: Input should be less than or equal to 5"])
-    instance: str = Field(examples=["/events/17/score"])
-    errors: list[InvalidPart] | None = None
-    score: dict[str, Any] | None = Field(None, description="Your rating of the event as it stands, where that helps")
+    detail: str = Field(
+        examples=["body.score: Input should be less than or equal to 5."],
+        description="What is wrong this time, and what to do",
+    )
+    instance: str = Field(
+        examples=["/events/17/score"],
+        description="The address of the request",
+        json_schema_extra={"format": "uri-reference"},
+    )
+    errors: list[InvalidPart] | None = Field(default=None, description="Where the request is not as it must be")
+    score: dict[str, Any] | None = Field(
+        default=None, description="Your rating of the event as it stands, where that helps"
+    )
 
 
 class Problem(Exception):
@@ -209,13 +227,44 @@ class Problem(Exception):
 
 def responses(*problem_types: ProblemType) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of an operation that may answer with these problems."""
-    descriptions: dict[int | str, list[str]] = {}
+    by_status: dict[int, list[ProblemType]] = {}
     for problem_type in problem_types:
-        descriptions.setdefault(int(problem_type.status), []).append(problem_type.title)
-    content = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMA_REF.format(model=ProblemDocument.__name__)}}}
+        by_status.setdefault(int(problem_type.status), []).append(problem_type)
     return {
-        status: {"description": ". ".join(titles) + ".", "content": content} for status, titles in descriptions.items()
+        status: {
+            "description": ". ".join(each.title for each in kinds) + ".",
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": _SCHEMA_REF.format(model=ProblemDocument.__name__)},
+                    "examples": {each.name: {"summary": each.title, "value": _example(each)} for each in kinds},
+                }
+            },
+            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
+        }
+        for status, kinds in by_status.items()
     }
+
+
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait first", "schema": {"type": "integer", "minimum": 1}}}
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"description": "`Bearer`", "schema": {"type": "string"}}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
+
+
+def _example(problem_type: ProblemType) -> dict[str, Any]:
+    example: dict[str, Any] = {
+        "type": problem_type.uri,
+        "title": problem_type.title,
+        "status": problem_type.status.value,
+        "detail": "What is wrong this time, and what to do.",
+        "instance": "/events/17/score",
+    }
+    if problem_type is INVALID_REQUEST:
+        message = "Input should be less than or equal to 5"
+        example |= {"detail": f"body.score: {message}.", "errors": [{"part": "body.score", "message": message}]}
+    return example
 
 
 def answer(
@@ -233,7 +282,7 @@ def answer(
         "title": problem_type.title,
         "status": problem_type.status.value,
         "detail": detail,
-        "instance": request.url.path,
+        "instance": quote(request.url.path, safe=_PATH_CHARACTERS),
     }
     document |= extensions or {}
     if errors is not None:
@@ -265,17 +314,27 @@ async def _on_invalid_request(request: Request, invalid: RequestValidationError)
 
 async def _on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
     """What the framework itself refuses."""
-    headers = dict(error.headers) if error.headers else None
     if error.status_code == HTTPStatus.NOT_FOUND:
         return answer(request, NOT_FOUND, f"There is nothing at {request.url.path}; see /docs.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        detail = f"{request.url.path} does not take {request.method}."
-        return answer(request, METHOD_NOT_ALLOWED, detail, headers=headers)
+        allowed = _allowed_methods(request)
+        detail = f"{request.url.path} takes {allowed}, not {request.method}."
+        return answer(request, METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
     if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return answer(request, CONTENT_TOO_LARGE, error.detail)
     if error.status_code == HTTPStatus.BAD_REQUEST:
         return answer(request, MALFORMED_JSON, "The body cannot be read as JSON.")
     return await _on_failure(request, error)
+
+
+def _allowed_methods(request: Request) -> str:
+    """What the address takes; the framework's own answer knows of the first operation at it only."""
+    routes = request.app.routes
+    return ", ".join(
+        method
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    )
 
 
 async def _on_unavailable(request: Request, _: Exception) -> JSONResponse:
@@ -316,17 +375,10 @@ def install(app: FastAPI) -> None:
     for error in (SQLAlchemyError, OSError, TimeoutError):
         app.exception_handler(error)(_on_database_error)
     app.exception_handler(Exception)(_on_failure)
-    _document(app)
 
 
-def _document(app: FastAPI) -> None:
-    """Adds the schema of problems to OpenAPI. Given as a model, FastAPI would have them come as plain JSON too."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        _, schemas = models_json_schema([(ProblemDocument, "serialization")], ref_template=_SCHEMA_REF)
-        document["components"]["schemas"] |= schemas["$defs"]
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+def schemas() -> dict[str, Any]:
+    """OpenAPI's schemas of problems. Given to operations as a model, FastAPI would have them come as plain JSON too."""
+    _, definitions = models_json_schema([(ProblemDocument, "serialization")], ref_template=_SCHEMA_REF)
+    documented: dict[str, Any] = definitions["$defs"]
+    return documented

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response, status
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from score_maker import forgetting, scores
 from score_maker.event_catalog import Phase
@@ -13,6 +13,7 @@ from score_maker.http.events import EventId
 from score_maker.http.identity import LIMITED, AnyRater, KnownRater, forget_cookie
 from score_maker.http.preconditions import IfNoneMatch, is_current
 from score_maker.http.problems import (
+    CONTENT_TOO_LARGE,
     EVENT_CANCELLED,
     EVENT_CLOSED,
     EVENT_FINAL,
@@ -23,6 +24,7 @@ from score_maker.http.problems import (
     PRECONDITION_FAILED,
     SCORE_NOT_FOUND,
     SCORE_REJECTED,
+    TOKEN_REQUIRED,
     TOO_MANY_REQUESTS,
     UNAVAILABLE,
     UNKNOWN_TOKEN,
@@ -45,15 +47,21 @@ _REFUSALS = (
     PRECONDITION_FAILED,
     INVALID_REQUEST,
     UNKNOWN_TOKEN,
+    TOKEN_REQUIRED,
     TOO_MANY_REQUESTS,
     UNAVAILABLE,
 )
 
 
+def _whole(value: object) -> object:
+    """To JSON, 4.0 is the same number as 4."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class ScoreSubmission(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"score": 5}})
 
-    score: StrictInt = Field(ge=1, le=5)
+    score: Annotated[int, Field(strict=True, ge=1, le=5), BeforeValidator(_whole)]
 
 
 class ScoresResource(BaseModel):
@@ -65,7 +73,7 @@ class ScoresResource(BaseModel):
     "/events/{event_id}/score",
     status_code=status.HTTP_202_ACCEPTED,
     dependencies=[LIMITED],
-    responses=responses(*_REFUSALS, MALFORMED_JSON, NOT_JSON),
+    responses=responses(*_REFUSALS, MALFORMED_JSON, NOT_JSON, CONTENT_TOO_LARGE),
 )
 async def submit_score(
     event_id: EventId,

@@ -1,0 +1,91 @@
+"""The OpenAPI document: what the operations say of themselves, and what holds for all of them."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from score_maker.http import problems
+from score_maker.http.identity import COOKIE
+from score_maker.settings import Settings
+
+_DESCRIPTION = """
+Rate live events from 1 to 5, change your mind until the deadline, and see what everyone's ratings add up to.
+
+A rating is answered once it is stored for good, and `pending` until line_provider, which owns the events, has applied
+it. {identity} Errors are [problem+json](https://www.rfc-editor.org/rfc/rfc9457), and the address in `type` explains
+them.
+"""
+_IDENTITY = {
+    "anonymous": "Browsers are told apart by a cookie; other clients ask `POST /raters` for a token.",
+    "jwt": "Raters send a token of the issuer that this service trusts.",
+}
+_TAGS = {
+    "events": "What can be rated, and what the ratings add up to.",
+    "scores": "Your ratings: give, change, withdraw, and see what became of them.",
+    "raters": "Who rates.",
+    "health": "For whoever runs the service.",
+}
+_BEARER = {
+    "anonymous": {"type": "http", "scheme": "bearer", "description": "A token of `POST /raters`"},
+    "jwt": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token of the issuer that this service trusts; its subject is the rater",
+    },
+}
+_COOKIE = {
+    "type": "apiKey",
+    "in": "cookie",
+    "name": COOKIE,
+    "description": "Set by the answer to a browser's first rating. It goes along with no request from another site.",
+}
+
+
+def described(settings: Settings) -> dict[str, Any]:
+    """What FastAPI is told when it is made."""
+    tags = {name: text for name, text in _TAGS.items() if name != "raters" or settings.identity == "anonymous"}
+    return {
+        "title": "Scoreline",
+        "summary": "Ratings of live events: none lost, none counted twice, none counted late",
+        "description": _DESCRIPTION.format(identity=_IDENTITY[settings.identity]),
+        "openapi_tags": [{"name": name, "description": text} for name, text in tags.items()],
+        "responses": problems.responses(problems.INTERNAL_ERROR),
+        "generate_unique_id_function": _operation_id,
+        # As the address that the document came from has it, whatever is in front.
+        "servers": [{"url": "/"}],
+    }
+
+
+def install(app: FastAPI, settings: Settings) -> None:
+    """Adds to the app's document who may do what, and what problems look like."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        is_new = app.openapi_schema is None
+        document = generate()
+        if is_new:
+            document["components"]["schemas"] |= problems.schemas()
+            _add_security(document, settings)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _add_security(document: dict[str, Any], settings: Settings) -> None:
+    """Whatever may answer 401 looks at who asks. Only with an issuer's tokens is anything refused to nobody."""
+    document["components"]["securitySchemes"] = {"bearer": _BEARER[settings.identity]}
+    ways: list[dict[str, list[str]]] = [{"bearer": []}]
+    if settings.identity == "anonymous":
+        document["components"]["securitySchemes"]["cookie"] = _COOKIE
+        ways.append({"cookie": []})
+    for operations in document["paths"].values():
+        for method, operation in operations.items():
+            if "401" in operation["responses"]:
+                needed = settings.identity == "jwt" and method != "get"
+                operation["security"] = ways if needed else [*ways, {}]
