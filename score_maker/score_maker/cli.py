@@ -4,13 +4,11 @@ import socket
 import sys
 
 import typer
-import uvicorn
 import uvloop
 
 from score_maker import logs
 from score_maker.configuration import load
-from score_maker.http.app import create_app
-from score_maker.http.server import Server
+from score_maker.http.server import Server, configured
 from score_maker.migrate import migrate as migrate_database
 from score_maker.settings import EXAMPLE, MigrationSettings, Settings
 
@@ -23,19 +21,7 @@ def serve() -> None:
     settings = load(Settings, example=EXAMPLE)
     logs.configure(settings.log_format)
     listening = _listen(settings.host, settings.port)
-    config = uvicorn.Config(
-        create_app(settings),
-        loop="uvloop",
-        http="httptools",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # The app itself believes the proxies that its settings name.
-        proxy_headers=False,
-        timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds()),
-    )
-    Server(config).run(sockets=[listening])
+    Server(configured(settings)).run(sockets=[listening])
 
 
 @app.command()

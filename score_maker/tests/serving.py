@@ -5,21 +5,16 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import uvicorn
 from httpx import AsyncClient
 
-from score_maker.http.app import create_app
-from score_maker.http.server import Server
+from score_maker.http.server import Server, configured
 from score_maker.settings import Settings
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[AsyncClient]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(
-            create_app(settings), lifespan="on", log_config=None, access_log=False, proxy_headers=False
-        )
-        server = Server(config)
+        server = Server(configured(settings))
         # As a thread of its own would, but the tests share its loop: signals stay pytest's.
         task = asyncio.create_task(server._serve(sockets=[listening]))
         async with AsyncClient(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:

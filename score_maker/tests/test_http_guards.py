@@ -1,7 +1,11 @@
 """What every request passes and every answer carries: sizes, headers, other sites' pages, and the documentation."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import urljoin
 
 import pytest
@@ -45,6 +49,55 @@ async def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(
 async def test_a_body_of_the_largest_size_is_taken(api: AsyncClient) -> None:
     body = b'{"score": 5'.ljust(MAX_BODY_BYTES - 1) + b"}"
     assert (await api.post("/events/1/score", content=body, headers=JSON)).status_code == 202
+
+
+async def answer_to(api: AsyncClient, *pieces: bytes) -> tuple[int, dict[str, Any]]:
+    """Status and problem of the answer to raw bytes, after which the connection is closed."""
+    reader, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port)
+    try:
+        with suppress(ConnectionError):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+        async with asyncio.timeout(20):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            assert "content-type: application/problem+json" in head.lower()
+            assert "x-content-type-options: nosniff" in head.lower()
+            return int(head.split()[1]), json.loads(await reader.read())
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"NONSENSE\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://[::1/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /raters HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /raters HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+async def test_what_is_not_even_http_is_a_problem_too(api: AsyncClient, request_: bytes) -> None:
+    status, problem = await answer_to(api, request_)
+    assert (status, problem["status"], problem["type"]) == (400, 400, "/problems/malformed-http")
+
+
+async def test_headers_without_end_are_a_problem_whether_they_are_many_or_one(api: AsyncClient) -> None:
+    start = b"GET /events HTTP/1.1\r\nHost: x\r\n"
+    for pieces in (
+        [start, *(b"X-%d: " % n + b"a" * 1000 + b"\r\n" for n in range(100))],
+        [start + b"X-Long: " + b"a" * 100_000 + b"\r\n\r\n"],
+        [start + b"X-Long: ", *([b"a" * 1000] * 100)],
+        [b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"],
+    ):
+        status, problem = await answer_to(api, *pieces)
+        assert (status, problem["type"]) == (431, "/problems/headers-too-long")
+
+
+async def test_long_headers_are_taken_request_after_request(api: AsyncClient) -> None:
+    for _ in range(5):
+        assert (await api.get("/events", headers={"X-Long": "a" * 60_000})).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/events", "/nowhere", "/docs", "/docs/files/swagger-ui.css", "/healthz", "/scores"])

@@ -59,6 +59,18 @@ NOT_JSON = ProblemType(
     "The body is not declared as JSON",
     "Send the header `Content-Type: application/json` with the body. Nothing was written.",
 )
+MALFORMED_HTTP = ProblemType(
+    "malformed-http",
+    HTTPStatus.BAD_REQUEST,
+    "This is not HTTP",
+    "What came over the connection is no request in HTTP/1.1 (RFC 9112), so the connection is closed.",
+)
+HEADERS_TOO_LONG = ProblemType(
+    "headers-too-long",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "The headers are too long",
+    "The request line and the headers may have 64 KiB together. The connection is closed.",
+)
 CONTENT_TOO_LARGE = ProblemType(
     "content-too-large",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -152,6 +164,8 @@ PROBLEM_TYPES = {
         INVALID_REQUEST,
         MALFORMED_JSON,
         NOT_JSON,
+        MALFORMED_HTTP,
+        HEADERS_TOO_LONG,
         CONTENT_TOO_LARGE,
         UNKNOWN_TOKEN,
         TOKEN_REQUIRED,
@@ -356,13 +370,23 @@ async def _on_failure(request: Request, error: Exception) -> JSONResponse:
 router = APIRouter(include_in_schema=False)
 
 
+@router.get("/problems")
+async def explain_all() -> PlainTextResponse:
+    """What all problem types mean."""
+    return PlainTextResponse("\n\n".join(f"{each.uri}\n{_explained(each)}" for each in PROBLEM_TYPES.values()))
+
+
 @router.get("/problems/{name}")
 async def explain(name: str) -> PlainTextResponse:
     """What a problem type means, at the address that its `type` names."""
     problem_type = PROBLEM_TYPES.get(name)
     if problem_type is None:
         raise Problem(NOT_FOUND, f"There is no problem type {name!r}; there are {', '.join(PROBLEM_TYPES)}.")
-    return PlainTextResponse(f"{problem_type.status.value} {problem_type.title}\n\n{problem_type.explanation}\n")
+    return PlainTextResponse(_explained(problem_type))
+
+
+def _explained(problem_type: ProblemType) -> str:
+    return f"{problem_type.status.value} {problem_type.title}\n\n{problem_type.explanation}\n"
 
 
 def install(app: FastAPI) -> None:

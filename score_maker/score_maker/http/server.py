@@ -1,8 +1,18 @@
-"""The server that the application runs on."""
+"""uvicorn as score_maker runs it: what never reaches the application is bounded, and answered as problems too."""
 
+import json
 import socket
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from score_maker.http.app import create_app
+from score_maker.http.guards import SECURITY_HEADERS
+from score_maker.http.problems import HEADERS_TOO_LONG, MALFORMED_HTTP, MEDIA_TYPE, ProblemType
+from score_maker.settings import Settings
+
+# The request line and the headers together; uvicorn itself takes them without end.
+MAX_HEAD_BYTES = 64 * 1024
 
 
 class Server(uvicorn.Server):
@@ -12,3 +22,74 @@ class Server(uvicorn.Server):
         if state := self.lifespan.state.get("app"):
             state.end_waits()
         await super().shutdown(sockets)
+
+
+class Protocol(HttpToolsProtocol):
+    """Answers what is no HTTP, and a head without end, with a problem, and closes the connection."""
+
+    _head_bytes = 0
+    _is_in_head = False
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # A header is seen once it is whole, which one without end never is.
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse(HEADERS_TOO_LONG)
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 0
+        self._is_in_head = True
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(name + value)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - as uvicorn calls it
+        """What uvicorn does where the parser refuses."""
+        self._refuse(HEADERS_TOO_LONG if self._head_bytes > MAX_HEAD_BYTES else MALFORMED_HTTP)
+
+    def _count(self, part: bytes) -> None:
+        self._head_bytes += len(part)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            # Makes the parser refuse.
+            raise ValueError
+
+    def _refuse(self, problem_type: ProblemType) -> None:
+        body = json.dumps(
+            {
+                "type": problem_type.uri,
+                "title": problem_type.title,
+                "status": problem_type.status.value,
+                "detail": problem_type.explanation,
+            }
+        ).encode()
+        headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), "Connection": "close"}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in (headers | SECURITY_HEADERS).items())
+        self.transport.write(STATUS_LINE[problem_type.status] + lines.encode() + b"\r\n" + body)
+        self.transport.close()
+
+
+def configured(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(settings),
+        loop="uvloop",
+        http=Protocol,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # The app itself believes the proxies that its settings name.
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds()),
+    )
