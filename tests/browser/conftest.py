@@ -11,7 +11,7 @@ from httpx import AsyncClient
 from playwright.async_api import Browser, Page, async_playwright, expect
 from waiting import eventually
 
-from browser.pages import CloseEvent, CreateEvent, NewEvent, OpenPage, Watched
+from browser.pages import ChangeEvent, CreateEvent, NewEvent, OpenPage, RateByMany, Watched
 from devstack.browser import installed_browser
 from devstack.system import System
 from scoreline.line_provider.v1 import events_pb2
@@ -108,7 +108,7 @@ def create_event(organiser: "EventServiceAsyncStub", admin: Metadata, rater: Asy
 
 
 @pytest.fixture
-def close_event(organiser: "EventServiceAsyncStub", admin: Metadata) -> CloseEvent:
+def close_event(organiser: "EventServiceAsyncStub", admin: Metadata) -> ChangeEvent:
     """Moves an event's deadline into the past."""
 
     async def close(event_id: int) -> None:
@@ -118,3 +118,31 @@ def close_event(organiser: "EventServiceAsyncStub", admin: Metadata) -> CloseEve
         await organiser.UpdateEvent(request, metadata=admin)
 
     return close
+
+
+@pytest.fixture
+def cancel_event(organiser: "EventServiceAsyncStub", admin: Metadata) -> ChangeEvent:
+    async def cancel(event_id: int) -> None:
+        await organiser.CancelEvent(events_pb2.CancelEventRequest(event_id=event_id), metadata=admin)
+
+    return cancel
+
+
+@pytest.fixture
+def rate_by_many(system: System) -> RateByMany:
+    """Rates an event, each value by a rater of its own, and returns once all of that counts."""
+
+    async def rate(event_id: int, *values: int) -> None:
+        async with AsyncClient(base_url=system.http_url) as client:
+            for value in values:
+                token = (await client.post("/raters")).json()["token"]
+                headers = {"Authorization": f"Bearer {token}"}
+                response = await client.post(f"/events/{event_id}/score", json={"score": value}, headers=headers)
+                assert response.is_success, response.text
+
+            async def all_count() -> bool:
+                return bool((await client.get(f"/events/{event_id}")).json()["score_count"] == len(values))
+
+            await eventually(all_count)
+
+    return rate

@@ -12,7 +12,7 @@ from playwright.async_api import ConsoleMessage, Locator, Page, Request, Route, 
 REFUSED = r"status of 4(09|10|29)"
 AWAY = r"net::ERR_|status of 503"
 
-CloseEvent = Callable[[int], Awaitable[None]]
+ChangeEvent = Callable[[int], Awaitable[None]]
 
 
 class OpenPage(Protocol):
@@ -35,6 +35,10 @@ class NewEvent:
     def path(self) -> str:
         """The page with this event alone."""
         return f"/?phase=all&q={self.title.replace(' ', '+')}"
+
+
+class RateByMany(Protocol):
+    def __call__(self, event_id: int, *values: int) -> Awaitable[None]: ...
 
 
 class CreateEvent(Protocol):

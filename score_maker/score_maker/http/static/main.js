@@ -24,10 +24,10 @@ let isStale = false;
 let forgetFailure = null;
 
 const events = new Events();
-const ratings = new Ratings();
+const ratings = new Ratings({ onRefused: fetchEvent });
 
 const listed = new Listing({ pageSize: PAGE_SIZE, fetchPage: fetchEvents, onChange: show });
-const mine = new Listing({ pageSize: PAGE_SIZE, fetchPage: fetchMine, onChange: show });
+const mine = new Listing({ pageSize: PAGE_SIZE, longestPage: 200, fetchPage: fetchMine, onChange: show });
 const shown = () => (view.page === "mine" ? mine : listed);
 
 const live = new LiveEvents({
@@ -53,6 +53,18 @@ async function fetchEvents(page, signal) {
   isStale = answer.stale;
   position = answer.stream_position;
   return { items: answer.events.map((event) => event.event_id), next_cursor: answer.next_cursor };
+}
+
+/** The event anew; what is known stays where it cannot be had. */
+async function fetchEvent(eventId) {
+  const askedAt = performance.now();
+  try {
+    const event = await api.getEvent(eventId);
+    events.take([event], askedAt);
+    ratings.learn(eventId, event.my_score);
+  } catch {
+    // The stream will tell.
+  }
 }
 
 async function fetchMine(page) {

@@ -45,8 +45,10 @@ export class Ratings extends EventTarget {
   #wake = new Map();
   #hasRater = false;
 
-  constructor() {
+  /** `onRefused(eventId)` learns what stands instead, once the service has refused a wish. */
+  constructor({ onRefused }) {
     super();
+    this.onRefused = onRefused;
     addEventListener("online", () => this.retryNow());
     addEventListener("beforeunload", (event) => {
       if (this.#sending.size) event.preventDefault();
@@ -121,7 +123,7 @@ export class Ratings extends EventTarget {
           continue;
         }
         rating.trouble = null;
-        rating.score = await api.getScore(eventId).catch(() => rating.score);
+        await this.onRefused(eventId);
         if (rating.wish === wish) {
           rating.refusal = problem;
           this.#end(eventId);

@@ -55,8 +55,8 @@ export default {
 
   "figures.count": { one: "{count} rating", other: "{count} ratings" },
   "figures.none": "no ratings",
-  "histogram.label": "Ratings: {rows}",
-  "histogram.row": { one: "{value} stars: {count} rating", other: "{value} stars: {count} ratings" },
+  "histogram.label": "How it was rated: {rows}",
+  "histogram.row": { one: "{count} rating of {value}", other: "{count} ratings of {value}" },
 
   "stars.label": "Your rating of {title}",
   "stars.value": { one: "{count} star", other: "{count} stars" },

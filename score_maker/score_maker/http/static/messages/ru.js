@@ -65,12 +65,12 @@ export default {
 
   "figures.count": { one: "{count} оценка", few: "{count} оценки", many: "{count} оценок", other: "{count} оценки" },
   "figures.none": "нет оценок",
-  "histogram.label": "Оценки: {rows}",
+  "histogram.label": "Как оценили: {rows}",
   "histogram.row": {
-    one: "на {value} — {count} оценка",
-    few: "на {value} — {count} оценки",
-    many: "на {value} — {count} оценок",
-    other: "на {value} — {count} оценки",
+    one: "{count} оценка «{value}»",
+    few: "{count} оценки «{value}»",
+    many: "{count} оценок «{value}»",
+    other: "{count} оценки «{value}»",
   },
 
   "stars.label": "Ваша оценка: {title}",
