@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
+from itertools import islice
 from typing import Literal
 from uuid import UUID
 
@@ -42,7 +43,8 @@ class RateLimits:
     """Each limit may be None, which is none. `redis` should answer or fail within TIMEOUT_SECONDS."""
 
     def __init__(self, redis: Redis, *, rater: RateLimitItem | None, address: RateLimitItem | None) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(_SharedQuestions(redis))
+        self._counters = _Counters(redis)
+        self._limiter = SlidingWindowCounterRateLimiter(self._counters)
         self._rater = rater
         self._address = address
 
@@ -56,8 +58,9 @@ class RateLimits:
             limits.append(("rater", self._rater, str(rater_id)))
         if self._address is not None and address is not None:
             limits.append(("address", self._address, host_of(address)))
-        # At once, so that both are one question.
-        admitted = await asyncio.gather(*(self._limiter.hit(limit, subject, name) for subject, limit, name in limits))
+        if not limits:
+            return None
+        admitted = await self._counters.hit([(limit, limit.key_for(subject, name)) for subject, limit, name in limits])
         for (subject, limit, name), may_go_on in zip(limits, admitted, strict=True):
             if not may_go_on:
                 return Exceeded(limit, subject, await self._retry_after(limit, subject, name))
@@ -86,13 +89,14 @@ def host_of(address: str) -> str:
 
 @dataclass(eq=False, slots=True)
 class _Hit:
-    keys: tuple[str, str]
-    arguments: tuple[int, int, int]
-    answer: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """The arguments of the script, for each of the limits of a write."""
+
+    arguments: list[tuple[bytes, ...]]
+    admitted: asyncio.Future[list[bool]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class _SharedQuestions(RedisStorage):
-    """The library's counters, asked by one pipeline for all who come while another question is under way."""
+class _Counters(RedisStorage):
+    """The library's counters and its script, asked by one pipeline for all who come while it is asked for others."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(
@@ -103,51 +107,60 @@ class _SharedQuestions(RedisStorage):
         )
         self._redis = redis
         self._script = redis.register_script(self.bridge.SCRIPT_ACQUIRE_SLIDING_WINDOW)
+        self._sha = self._script.sha.encode()
         self._waiting: list[_Hit] = []
         self._asking: asyncio.Task[None] | None = None
         self._ask_again_at = -math.inf
         self._is_away = False
 
-    async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+    async def hit(self, limits: Sequence[tuple[RateLimitItem, str]]) -> list[bool]:
+        """Whether each of the limits, with its key, admits one more; all do while Redis is away."""
         if asyncio.get_running_loop().time() < self._ask_again_at:
-            return True
-        previous, current = self._previous_window_key(key), self._current_window_key(key)
-        hit = _Hit((self.bridge.prefixed_key(previous), self.bridge.prefixed_key(current)), (limit, expiry, amount))
+            return [True] * len(limits)
+        hit = _Hit([self._arguments(limit, key) for limit, key in limits])
         self._waiting.append(hit)
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask_while_any_wait(), name="rate-limits")
-        return await hit.answer
+        return await hit.admitted
+
+    def _arguments(self, limit: RateLimitItem, key: str) -> tuple[bytes, ...]:
+        # In bytes, which the client need not encode.
+        previous = self.bridge.prefixed_key(self._previous_window_key(key)).encode()
+        current = self.bridge.prefixed_key(self._current_window_key(key)).encode()
+        return previous, current, b"%d" % limit.amount, b"%d" % limit.get_expiry(), b"1"
 
     async def _ask_while_any_wait(self) -> None:
         try:
             while hits := self._waiting:
                 self._waiting = []
-                for hit, may_go_on in zip(hits, await self._ask_or_admit(hits), strict=True):
-                    if not hit.answer.done():
-                        hit.answer.set_result(may_go_on)
+                answers = iter(await self._ask_or_admit([each for hit in hits for each in hit.arguments]))
+                for hit in hits:
+                    admitted = list(islice(answers, len(hit.arguments)))
+                    if not hit.admitted.done():
+                        hit.admitted.set_result(admitted)
         finally:
             self._asking = None
 
-    async def _ask_or_admit(self, hits: Sequence[_Hit]) -> list[bool]:
+    async def _ask_or_admit(self, arguments: Sequence[tuple[bytes, ...]]) -> list[bool]:
         try:
             try:
-                admitted = await self._ask(hits)
+                admitted = await self._ask(arguments)
             except NoScriptError:
                 await self._redis.script_load(self._script.script)
-                admitted = await self._ask(hits)
+                admitted = await self._ask(arguments)
         except (RedisError, OSError, TimeoutError) as error:
             self._ask_again_at = asyncio.get_running_loop().time() + PAUSE_SECONDS
             if not self._is_away:
                 log.warning("rate_limits_suspended", error=str(error) or type(error).__name__)
             self._is_away = True
-            return [True] * len(hits)
+            return [True] * len(arguments)
         if self._is_away:
             log.warning("rate_limits_resumed")
         self._is_away = False
         return admitted
 
-    async def _ask(self, hits: Sequence[_Hit]) -> list[bool]:
+    async def _ask(self, arguments: Sequence[tuple[bytes, ...]]) -> list[bool]:
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for hit in hits:
-                pipeline.evalsha(self._script.sha, len(hit.keys), *hit.keys, *map(str, hit.arguments))
+            for each in arguments:
+                pipeline.execute_command(b"EVALSHA", self._sha, b"2", *each)
             return [bool(answer) for answer in await pipeline.execute()]
