@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from score_maker.domain import Verdict
 from score_maker.http.identity import COOKIE
+from score_maker.http.problems import ProblemDocument
+from score_maker.http.score_resource import ScoreResource
 from score_maker.settings import Settings
 
 
@@ -147,6 +149,53 @@ async def test_my_ratings_come_newest_first_page_by_page_and_are_only_mine(api: 
     second = (await api.get("/scores", params={"limit": 2, "cursor": first["next_cursor"]})).json()
     assert [score["event_id"] for score in first["scores"] + second["scores"]] == [3, 2, 1]
     assert second["next_cursor"] is None
+
+
+async def test_a_page_of_my_ratings_follows_the_one_before_whatever_i_rate_meanwhile(
+    api: AsyncClient, line_provider: ScriptedLineProvider, engine: AsyncEngine
+) -> None:
+    line_provider.put(event(6), event(7))
+    for event_id in (1, 2, 3, 6):
+        await api.post(f"/events/{event_id}/score", json={"score": 3})
+    first = (await api.get("/scores", params={"limit": 2})).json()
+    await api.post("/events/7/score", json={"score": 5})
+    await api.post("/events/6/score", json={"score": 5})
+    await settle_all(engine, Verdict.APPLIED)
+    second = (await api.get("/scores", params={"limit": 2, "cursor": first["next_cursor"]})).json()
+    assert [score["event_id"] for score in first["scores"] + second["scores"]] == [6, 3, 2, 1]
+    anew = (await api.get("/scores")).json()
+    assert [score["event_id"] for score in anew["scores"]] == [6, 7, 3, 2, 1]
+
+
+async def test_every_answer_about_scores_is_documented_with_an_example_that_is_one(api: AsyncClient) -> None:
+    document = (await api.get("/openapi.json")).json()
+    answers = {
+        (method, path): operation["responses"]
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if operation.get("tags") == ["scores"]
+    }
+    assert len(answers) == 5
+    assert {"200", "201", "202", "404", "409", "410", "412", "422", "503"} <= set(
+        answers["post", "/events/{event_id}/score"]
+    )
+    for responses in answers.values():
+        for status, response in responses.items():
+            assert response["description"] != "Successful Response"
+            if status == "304":
+                continue
+            ((media_type, content),) = response["content"].items()
+            if media_type == "application/problem+json":
+                for example in content["examples"].values():
+                    ProblemDocument.model_validate(example["value"], extra="forbid")
+                    assert str(example["value"]["status"]) == status
+            elif "example" in content:
+                # FastAPI leaves out of the document whatever is null.
+                example = dict.fromkeys(ScoreResource.model_fields) | content["example"]
+                ScoreResource.model_validate(example, extra="forbid")
+            else:
+                name = content["schema"]["$ref"].rpartition("/")[2]
+                assert "example" in document["components"]["schemas"][name]
 
 
 BAD_BODIES: list[tuple[str, bytes]] = [

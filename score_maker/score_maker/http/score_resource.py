@@ -4,28 +4,26 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from score_maker.domain import Score, State
 from score_maker.event_catalog import Event
 
+EXAMPLE: dict[str, JsonValue] = {
+    "event_id": 17,
+    "score": 5,
+    "state": "pending",
+    "reason": None,
+    "version": 1,
+    "confirmed_score": None,
+    "accepted_at": "2026-06-11T21:07:03.511Z",
+    "settled_at": None,
+    "mutable_until": "2026-06-13T19:00:00Z",
+}
+
 
 class ScoreResource(BaseModel):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "event_id": 17,
-                "score": 5,
-                "state": "pending",
-                "reason": None,
-                "version": 1,
-                "confirmed_score": None,
-                "accepted_at": "2026-06-11T21:07:03.511Z",
-                "settled_at": None,
-                "mutable_until": "2026-06-13T19:00:00Z",
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
 
     event_id: int
     score: int | None = Field(description="Your rating as it stands; null where none does")

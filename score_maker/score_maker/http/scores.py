@@ -30,7 +30,8 @@ from score_maker.http.problems import (
     UNKNOWN_TOKEN,
     responses,
 )
-from score_maker.http.score_resource import ScoreResource
+from score_maker.http.score_documentation import READ, SUBMITTED, WITHDRAWN
+from score_maker.http.score_resource import EXAMPLE, ScoreResource
 from score_maker.http.score_submission import ScoreSubmissions, score_not_found
 from score_maker.http.state import State
 
@@ -65,6 +66,10 @@ class ScoreSubmission(BaseModel):
 
 
 class ScoresResource(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"scores": [EXAMPLE], "next_cursor": "WyIyMDI2LTA2LTExVDIxOjA3OjAzWiIsMTdd"}}
+    )
+
     scores: list[ScoreResource]
     next_cursor: str | None = Field(description="Pass as `cursor` for the next page; null on the last one")
 
@@ -73,7 +78,7 @@ class ScoresResource(BaseModel):
     "/events/{event_id}/score",
     status_code=status.HTTP_202_ACCEPTED,
     dependencies=[LIMITED],
-    responses=responses(*_REFUSALS, MALFORMED_JSON, NOT_JSON, CONTENT_TOO_LARGE),
+    responses=SUBMITTED | responses(*_REFUSALS, MALFORMED_JSON, NOT_JSON, CONTENT_TOO_LARGE),
 )
 async def submit_score(
     event_id: EventId,
@@ -99,7 +104,7 @@ async def submit_score(
     "/events/{event_id}/score",
     status_code=status.HTTP_202_ACCEPTED,
     dependencies=[LIMITED],
-    responses=responses(*_REFUSALS, SCORE_NOT_FOUND),
+    responses=WITHDRAWN | responses(*_REFUSALS, SCORE_NOT_FOUND),
 )
 async def withdraw_score(
     event_id: EventId, rater: KnownRater, submissions: Annotated[ScoreSubmissions, Depends()]
@@ -116,7 +121,7 @@ async def withdraw_score(
 @router.get(
     "/events/{event_id}/score",
     response_model=ScoreResource,
-    responses=responses(SCORE_NOT_FOUND, INVALID_REQUEST, UNKNOWN_TOKEN, UNAVAILABLE),
+    responses=READ | responses(SCORE_NOT_FOUND, INVALID_REQUEST, UNKNOWN_TOKEN, UNAVAILABLE),
 )
 async def get_score(
     event_id: EventId, state: State, rater: KnownRater, response: Response, if_none_match: IfNoneMatch = None
@@ -145,14 +150,21 @@ class ForgottenResource(BaseModel):
     anonymised: int = Field(description="Ratings of other events: they count on, and nobody knows whose they are")
 
 
-@router.get("/scores", responses=responses(INVALID_REQUEST, UNKNOWN_TOKEN, UNAVAILABLE))
+@router.get(
+    "/scores",
+    response_description="A page of them.",
+    responses=responses(INVALID_REQUEST, UNKNOWN_TOKEN, UNAVAILABLE),
+)
 async def list_scores(
     state: State,
     rater: KnownRater,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
 ) -> ScoresResource:
-    """Your ratings, newest first."""
+    """Your ratings, newest first: in the order in which they were accepted, that of your last word on each event.
+
+    A page follows the one before whatever you rate meanwhile: that comes first in the list, before both.
+    """
     before = read_cursor(cursor, _CURSOR) if cursor is not None else None
     if rater is None:
         return ScoresResource(scores=[], next_cursor=None)
@@ -168,8 +180,9 @@ async def list_scores(
 @router.delete(
     "/scores",
     status_code=status.HTTP_202_ACCEPTED,
+    response_description="It is done as far as it concerns you; the withdrawals are under way.",
     dependencies=[LIMITED],
-    responses=responses(INVALID_REQUEST, UNKNOWN_TOKEN, TOO_MANY_REQUESTS, UNAVAILABLE),
+    responses=responses(INVALID_REQUEST, UNKNOWN_TOKEN, TOKEN_REQUIRED, TOO_MANY_REQUESTS, UNAVAILABLE),
 )
 async def forget_me(state: State, rater: KnownRater, request: Request, response: Response) -> ForgottenResource:
     """Have yourself forgotten.
