@@ -2,7 +2,14 @@
 
 import pytest
 from torture.arena import Arena
-from torture.faults import FAULTS, fault_of, stop_score_maker
+from torture.faults import (
+    FAULTS,
+    cancel_event,
+    cancel_event_under_ratings,
+    fault_of,
+    kill_worker,
+    stop_score_maker,
+)
 from torture.raters import Habits
 from torture.report import report
 from torture.run import Plan, run
@@ -11,7 +18,7 @@ from torture.run import Plan, run
 # A fault may wait for what another one has broken.
 @pytest.mark.timeout(600)
 async def test_no_fault_costs_a_rating_or_counts_one_twice(arena: Arena) -> None:
-    outcome = await run(arena, Plan(seed=7, seconds=30))
+    outcome = await run(arena, Plan(seed=7, seconds=30, habits=Habits(waits=0.2)))
     print(report(outcome))
     assert not outcome.violations
     assert len(outcome.deeds.done) > len(FAULTS) * 3 / 4
@@ -30,3 +37,11 @@ async def test_no_request_fails_while_score_maker_is_restarted_if_broken_connect
     assert not told["outcome unknown: 503"]
     assert not told["reads unavailable"]
     assert told["ratings acknowledged"]
+
+
+async def test_raters_who_wait_are_told_what_has_become_of_their_ratings(arena: Arena) -> None:
+    faults = [fault_of(inflict) for inflict in (cancel_event, cancel_event_under_ratings, kill_worker)]
+    outcome = await run(arena, Plan(seed=7, seconds=6, raters=60, habits=Habits(waits=0.5), faults=faults))
+    print(report(outcome))
+    assert not outcome.violations
+    assert outcome.history.counts["words applied"]

@@ -15,6 +15,7 @@ import uvloop
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from torture.arena import Arena
+from torture.raters import Habits
 from torture.report import report
 from torture.run import Outcome, Plan, run
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--raters", type=int, default=160)
     parser.add_argument("--calm", action="store_true", help="break nothing, with ever new raters: what grows, grows")
     arguments = parser.parse_args()
-    plan = Plan(arguments.seed, arguments.minutes * 60, raters=arguments.raters)
+    plan = Plan(arguments.seed, arguments.minutes * 60, raters=arguments.raters, habits=Habits(waits=0.2))
     if arguments.calm:
         plan = replace(plan, faults=(), habits=replace(plan.habits, farewells=_FAREWELLS))
     _say(f"seed {plan.seed}, {arguments.minutes:g} min; SEED={plan.seed} replays it")

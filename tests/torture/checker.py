@@ -125,6 +125,9 @@ class _Checker:
                     yield self._violation("a rejected rating is compensated", key, f"{score}")
                 if not self._is_legitimate(score):
                     yield self._violation("a rejection has a reason that its event gives", key, f"{score}")
+            if told.applied > (score["confirmed_version"] or 0):
+                detail = f"version {told.applied} was, and now there is {score}"
+                yield self._violation("what was told to be confirmed is, or what its rater said later", key, detail)
             yield from self._passed_over(key, told, score["confirmed_version"] or 0)
 
     def _passed_over(self, key: Key, told: Told, confirmed: int) -> Iterator[Violation]:

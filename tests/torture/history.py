@@ -45,6 +45,8 @@ class Told:
     """What one rater knows of one score."""
 
     floor: int = 0
+    # The highest version that its rater was told line_provider has applied.
+    applied: int = 0
     unknown: list[int | None] = field(default_factory=list)
     hung_up: int = 0
     words: dict[int, Word] = field(default_factory=dict)
@@ -121,16 +123,32 @@ class History:
             self.broken("an answer speaks of the word that it acknowledges", key, f"it was {dict(score)}")
         told.acknowledge(version, Word(value, datetime.fromisoformat(score["accepted_at"])))
 
-    def said_before(self, key: Key, value: int, score: Mapping[str, Any]) -> None:
-        """The answer to a rating that is confirmed already."""
+    def decided(self, key: Key, value: int | None, score: Mapping[str, Any], *, may_be_new: bool) -> None:
+        """The answer to a word that line_provider has applied: a new one whose rater has waited, or one that was said
+        before."""
         told, version = self.of(key), int(score["version"])
-        told.tell(f"said {value}: confirmed already, as version {version}")
-        self.counts["ratings repeated"] += 1
-        if not (told.floor <= version <= told.ceiling and told.may_be(version, value)):
+        told.tell(f"said {value}: applied, as version {version}")
+        is_new = may_be_new and told.floor < version <= told.ceiling + 1
+        self.counts["words applied" if is_new else "words said before"] += 1
+        if not is_new and not (told.floor <= version <= told.ceiling and told.may_be(version, value)):
             bounds = f"it must lie from {told.floor} to {told.ceiling} and say {value}, and is {dict(score)}"
             self.broken("only what was said before stands already", key, bounds)
-        if (score["score"], score["state"], score["confirmed_score"]) != (value, "confirmed", value):
+        state = "withdrawn" if value is None else "confirmed"
+        if (score["score"], score["state"], score["confirmed_score"]) != (value, state, value):
             self.broken("an answer speaks of the word that it acknowledges", key, f"it was {dict(score)}")
+        told.acknowledge(version, Word(value, datetime.fromisoformat(score["accepted_at"])))
+        told.applied = max(told.applied, version)
+
+    def rejected(self, key: Key, value: int | None, score: Mapping[str, Any]) -> None:
+        """The answer to a word whose rater has waited, and that line_provider has rejected."""
+        told, version = self.of(key), int(score["version"])
+        told.tell(f"said {value}: rejected, as version {version}")
+        self.counts[f"words rejected: {score['reason']}"] += 1
+        if not (version == told.floor or told.floor < version <= told.ceiling + 1):
+            bounds = f"it must lie from {told.floor} to {told.ceiling + 1}, and is {version}"
+            self.broken("each word makes one new version of its score, or says what the last one said", key, bounds)
+        if score["state"] != "rejected" or score["score"] != score["confirmed_score"]:
+            self.broken("a rejected word gives way to the last confirmed one", key, f"told was {dict(score)}")
         told.acknowledge(version, Word(value, datetime.fromisoformat(score["accepted_at"])))
 
     def outcome_unknown(self, key: Key, value: int | None, why: str) -> None:
@@ -151,7 +169,7 @@ class History:
         self.counts[f"refused: {problem}"] += 1
 
     def nothing_stood(self, key: Key, score: Mapping[str, Any]) -> None:
-        """The answer to a withdrawal that had nothing to withdraw."""
+        """The answer to a withdrawal that had nothing to withdraw, since the rating was rejected."""
         self.counts["withdrawals of nothing"] += 1
         self.saw(key, score)
         if score["score"] is not None:

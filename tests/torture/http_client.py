@@ -46,6 +46,7 @@ class Connection:
         path: str,
         *,
         token: str = "",
+        prefer: str = "",
         body: Mapping[str, Any] | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> Answer:
@@ -54,6 +55,8 @@ class Connection:
         head = [f"{method} {path} HTTP/1.1", f"Host: {self._address}", f"Content-Length: {len(content)}"]
         if token:
             head.append(f"Authorization: Bearer {token}")
+        if prefer:
+            head.append(f"Prefer: {prefer}")
         if content:
             head.append("Content-Type: application/json")
         try:

@@ -14,6 +14,7 @@ from torture.http_client import PATIENCE_SECONDS, Answer, Connection, Connection
 
 _RETRY_SECONDS = (0.02, 0.3)
 _LITTLE_PATIENCE_SECONDS = (0, 0.03)
+_PREFER_WAITING = "wait=2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,16 @@ class Habits:
     impatience: float = 0.01
     # Of turns after which the rater goes, and somebody new comes.
     farewells: float = 0
+    # Of words that would rather wait for what becomes of them.
+    waits: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a request is made: for how many seconds its client has patience, and what it prefers."""
+
+    patience: float = PATIENCE_SECONDS
+    prefer: str = ""
 
 
 class Rater:
@@ -67,7 +78,7 @@ class Rater:
     async def rate(self, event: Event, value: int) -> None:
         """Says one word, again and again until it is heard."""
         await self._introduce(asyncio.Event())
-        while not await self._say((event.event_id, self._id), value, PATIENCE_SECONDS):
+        while not await self._say((event.event_id, self._id), value, Manner()):
             await self._wait()
 
     async def _introduce(self, stop: asyncio.Event) -> None:
@@ -87,27 +98,31 @@ class Rater:
         is_patient = self._rng.random() >= habits.impatience
         patience = PATIENCE_SECONDS if is_patient else self._rng.uniform(*_LITTLE_PATIENCE_SECONDS)
         if deed < habits.reads:
-            await self._look(key, patience)
+            await self._look(key, Manner(patience))
             return
         value = None if deed < habits.reads + habits.withdrawals else self._rng.randint(1, 5)
-        while not await self._say(key, value, patience):
+        prefer = _PREFER_WAITING if habits.waits and self._rng.random() < habits.waits else ""
+        manner = Manner(patience, prefer)
+        while not await self._say(key, value, manner):
             self._history.counts["retries"] += 1
             await self._wait()
             if stop.is_set() or self._rng.random() >= habits.persistence:
                 return
 
-    async def _say(self, key: Key, value: int | None, patience: float) -> bool:
+    async def _say(self, key: Key, value: int | None, manner: Manner) -> bool:
         """Answers whether the word was heard, whatever was said to it."""
-        answer = await self._request("POST" if value is not None else "DELETE", key, value, patience)
+        answer = await self._request("POST" if value is not None else "DELETE", key, value, manner)
         if answer is None:
             return False
         match answer.status:
             case 202:
                 self._history.acknowledged(key, value, answer.body)
-            case 200 if value is None:
+            case 200 if value is None and answer.body["state"] == "rejected":
                 self._history.nothing_stood(key, answer.body)
-            case 200 if value is not None:
-                self._history.said_before(key, value, answer.body)
+            case 200 | 201 if manner.prefer or answer.status == 200:
+                self._history.decided(key, value, answer.body, may_be_new=bool(manner.prefer))
+            case 404 | 409 | 410 if manner.prefer and "score" in answer.body:
+                self._history.rejected(key, value, answer.body["score"])
             case 404 if value is None and answer.body.get("type") == "/problems/score-not-found":
                 self._history.saw_none(key)
             case 409 | 410:
@@ -120,8 +135,8 @@ class Rater:
                 self._history.unexpected(key, f"{answer.status} {answer.body}")
         return True
 
-    async def _look(self, key: Key, patience: float) -> None:
-        answer = await self._request("GET", key, None, patience)
+    async def _look(self, key: Key, manner: Manner) -> None:
+        answer = await self._request("GET", key, None, manner)
         if answer is None:
             return
         match answer.status:
@@ -134,12 +149,14 @@ class Rater:
             case _:
                 self._history.unexpected(key, f"{answer.status} {answer.body}")
 
-    async def _request(self, method: str, key: Key, value: int | None, patience: float) -> Answer | None:
+    async def _request(self, method: str, key: Key, value: int | None, manner: Manner) -> Answer | None:
         """None where there was no answer; a word is then recorded as one of unknown outcome if it was sent."""
         self._history.counts["requests"] += 1
         path, body = f"/events/{key[0]}/score", None if value is None else {"score": value}
         try:
-            return await self._connection.request(method, path, token=self._token, body=body, patience=patience)
+            return await self._connection.request(
+                method, path, token=self._token, prefer=manner.prefer, body=body, patience=manner.patience
+            )
         except NotSent:
             self._history.counts["not sent: connection refused"] += 1
             return None
@@ -147,7 +164,7 @@ class Rater:
             if method != "GET":
                 self._history.outcome_unknown(key, value, "the connection broke")
         except NoAnswer as error:
-            if patience == PATIENCE_SECONDS:
+            if manner.patience == PATIENCE_SECONDS:
                 self._history.unexpected(key, f"no answer to {error}")
             if method != "GET":
                 self._history.hung_up(key, value)
