@@ -26,8 +26,8 @@ _DOWN_WITHIN_SECONDS = 150
 _SIGNS = """\
 ready. Ctrl-C stops it, and so does `make down`.
 
-  the API          {url}
-                   {url}/docs
+  the page         {url}
+  the API          {url}/docs
   open events      curl -s '{host}/events?phase=open&limit=3'"""
 
 _RATE = """

@@ -145,11 +145,11 @@ async def test_a_russian_reader_reads_russian_with_its_plural_forms(
 async def test_the_language_can_be_changed_and_stays_so(open_page: OpenPage) -> None:
     page = await open_page()
     await page.get_by_role("button", name="Русский").click()
-    await expect(page.get_by_role("heading", name="События")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Как вам?")).to_be_visible()
     await page.reload()
-    await expect(page.get_by_role("heading", name="События")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Как вам?")).to_be_visible()
     await page.get_by_role("button", name="English").click()
-    await expect(page.get_by_role("heading", name="Events")).to_be_visible()
+    await expect(page.get_by_role("heading", name="How was it?")).to_be_visible()
 
 
 async def test_both_languages_have_every_message(open_page: OpenPage) -> None:

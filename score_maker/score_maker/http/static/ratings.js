@@ -7,8 +7,11 @@ import * as api from "./api.js";
 
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 15_000;
+// What is pending is looked at no more often than that, and seldom while nothing hints at news.
 const FIRST_LOOK_MS = 500;
 const LONGEST_LOOK_MS = 5_000;
+
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 class Rating {
   /** What the service said last; null where the reader has not rated. */
@@ -83,7 +86,7 @@ export class Ratings extends EventTarget {
     this.#wake.forEach((wake) => wake());
   }
 
-  /** Looks at once at what became of a rating, which something hints at. */
+  /** Looks soon at what became of a rating: something hints at news. */
   hint(eventId) {
     this.#looking.get(eventId)?.();
   }
@@ -156,13 +159,9 @@ export class Ratings extends EventTarget {
     const rating = this.of(eventId);
     let pauseMs = FIRST_LOOK_MS;
     while (rating.score?.state === "pending" && !rating.wish) {
-      await new Promise((resolve) => {
-        const timer = setTimeout(resolve, pauseMs);
-        this.#looking.set(eventId, () => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
+      const hinted = new Promise((resolve) => this.#looking.set(eventId, resolve));
+      await sleep(FIRST_LOOK_MS);
+      await Promise.race([sleep(pauseMs), hinted]);
       pauseMs = Math.min(pauseMs * 2, LONGEST_LOOK_MS);
       const score = await api.getScore(eventId).catch(() => rating.score);
       if (rating.wish || this.of(eventId) !== rating) break;

@@ -3,6 +3,7 @@ import { duration } from "./i18n.js";
 
 // The header `Date` has whole seconds, and an answer takes a moment: less than this says nothing.
 const NEGLIGIBLE_MS = 2_000;
+const SOON_MS = 3_600_000;
 let ahead = 0;
 
 export const now = () => Date.now() + ahead;
@@ -43,6 +44,7 @@ class CountDown extends HTMLElement {
     const left = Date.parse(this.getAttribute("until")) - now();
     const text = duration(left);
     if (text !== this.textContent) this.textContent = text;
+    this.toggleAttribute("data-soon", left < SOON_MS);
     if (left <= 0) this.dispatchEvent(new Event("elapsed", { bubbles: true }));
   }
 }

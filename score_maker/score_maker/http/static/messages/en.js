@@ -14,8 +14,8 @@ export default {
   "banner.offline": "No connection. You see what was loaded last; this page tries again by itself.",
   "banner.stale": "The figures may be behind: the service of events is not heard just now. Ratings are taken all the same.",
 
-  "events.title": "Events",
-  "events.intro": "Give each one 1 to 5 stars. You can change your mind until its deadline.",
+  "events.title": "How was it?",
+  "events.intro": "Give each event 1 to 5 stars. You can change your mind until its deadline.",
   "events.shown": { one: "{count} event is shown.", other: "{count} events are shown." },
   "events.shown_of_more": { one: "{count} event is shown; there are more.", other: "{count} events are shown; there are more." },
   "events.none": "Nothing matches",
@@ -93,7 +93,9 @@ export default {
   "problem.event-final": "The result is final.",
   "problem.event-cancelled": "The event was cancelled.",
   "problem.event-not-found": "There is no such event any more.",
-  "problem.unknown-token": "You need to sign in to rate.",
+  "problem.score-rejected": "The service could not take it.",
+  "problem.token-required": "You need to sign in to rate.",
+  "problem.unknown-token": "You need to sign in again to rate.",
   "problem.invalid-request": "The service does not understand this page; load it anew.",
   "problem.method-not-allowed": "This service does not offer that.",
 
@@ -107,7 +109,8 @@ export default {
   "forget.text": "A cookie tells your ratings from other people's; the service knows nothing else about you.",
   "forget.open": "Delete my ratings…",
   "forget.question": "Delete all your ratings?",
-  "forget.consequence": "Ratings of open events are withdrawn. Results that are final do not change, but nothing in them leads back to you. This cannot be undone.",
+  "forget.consequence":
+    "Your ratings of open events are withdrawn. Those of other events count on, but nothing leads from them to you any more. This cannot be undone.",
   "forget.yes": "Delete them all",
   "forget.no": "Keep them",
   "forget.done": "Your ratings were deleted.",
