@@ -22,9 +22,10 @@ TOOLS = Path(sys.executable).parent
 # For a long run by hand: SCHEMATHESIS_EXAMPLES=500.
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "5")
 OPERATIONS = {
-    "get": "list_events get_event get_score list_scores healthz readyz",
+    "get": "list_events stream_events get_event get_score list_scores healthz readyz",
     "post": "submit_score create_rater",
-    "delete": "withdraw_score",
+    "put": "keep_rater",
+    "delete": "withdraw_score forget_me",
 }
 
 
@@ -69,7 +70,7 @@ async def test_made_up_requests_find_nothing_that_the_document_does_not_say(
         *("--max-examples", EXAMPLES, "--generation-database", "none"),
         folder=tmp_path,
     )
-    assert "Tested: 9" in said
+    assert "Tested: 11" in said
 
 
 async def test_a_client_made_from_the_document_lists_events_and_rates(

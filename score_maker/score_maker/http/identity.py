@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Request, Response, status
 from pydantic import BaseModel, Field
 
 from score_maker.http.problems import (
@@ -140,3 +140,18 @@ async def create_rater(state: State) -> RaterToken:
     With a token from the start, a first rating that is repeated after a broken connection stays one rating.
     """
     return RaterToken(token=_minted(state).token)
+
+
+@router.put(
+    "/raters/cookie",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    dependencies=[LIMITED],
+    responses=responses(UNKNOWN_TOKEN, TOO_MANY_REQUESTS),
+)
+async def keep_rater(_: AnyRater) -> None:
+    """Give a browser its cookie, or keep the one that it has.
+
+    A browser that asks for it before its first rating can repeat that rating after a broken connection, and it stays
+    one rating. Nothing is stored.
+    """

@@ -4,13 +4,10 @@ import hashlib
 import re
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, Response, status
+from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
-
-from score_maker.http.identity import AnyRater
-from score_maker.http.problems import UNKNOWN_TOKEN, responses
 
 _FILES = Path(__file__).with_name("static")
 
@@ -69,24 +66,6 @@ class _StaticFiles(StaticFiles):
         return response
 
 
-router = APIRouter()
-
-
-@router.put(
-    "/raters/cookie",
-    tags=["raters"],
-    status_code=status.HTTP_204_NO_CONTENT,
-    response_class=Response,
-    responses=responses(UNKNOWN_TOKEN),
-)
-async def keep_rater(_: AnyRater) -> None:
-    """Give a browser its cookie, or keep the one that it has.
-
-    A browser that asks for it before its first rating can repeat that rating after a broken connection, and it stays
-    one rating. Nothing is stored.
-    """
-
-
 def install(app: FastAPI) -> None:
     """Serves the page at / and its files below /static/."""
     page = _page()
@@ -96,5 +75,4 @@ def install(app: FastAPI) -> None:
     async def page_of_events() -> HTMLResponse:
         return HTMLResponse(page, headers=headers)
 
-    app.include_router(router)
     app.mount("/static/{version}", _StaticFiles(directory=_FILES))

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
+from pydantic import WithJsonSchema
 
 from score_maker.domain import OtherVersion, Refusal, Score, Unchanged
 from score_maker.domain import State as ScoreState
@@ -48,15 +49,17 @@ _REJECTIONS = {
 
 
 def _wait(
-    prefer: Annotated[
-        list[str] | None,
+    request: Request,
+    prefer: Annotated[  # noqa: ARG001 - for OpenAPI; it may come in several lines
+        str | None,
+        WithJsonSchema({"type": "string"}),
         Header(
             description=f"`wait=SECONDS` (RFC 7240): answer when it is decided; {LONGEST_WAIT_SECONDS} at most",
             examples=["wait=10"],
         ),
     ] = None,
 ) -> int | None:
-    return wait_seconds(prefer or [], at_most=LONGEST_WAIT_SECONDS)
+    return wait_seconds(request.headers.getlist("Prefer"), at_most=LONGEST_WAIT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from score_maker import forgetting, scores
 from score_maker.event_catalog import Phase
+from score_maker.http.conditional import is_known
 from score_maker.http.cursors import read_cursor, write_cursor
 from score_maker.http.events import EventId
 from score_maker.http.identity import LIMITED, AnyRater, KnownRater, forget_cookie
-from score_maker.http.preconditions import IfNoneMatch, is_current
 from score_maker.http.problems import (
     CONTENT_TOO_LARGE,
     EVENT_CANCELLED,
@@ -124,7 +124,7 @@ async def withdraw_score(
     responses=READ | responses(SCORE_NOT_FOUND, INVALID_REQUEST, UNKNOWN_TOKEN, UNAVAILABLE),
 )
 async def get_score(
-    event_id: EventId, state: State, rater: KnownRater, response: Response, if_none_match: IfNoneMatch = None
+    event_id: EventId, state: State, rater: KnownRater, request: Request, response: Response
 ) -> ScoreResource | Response:
     """Your rating of the event and what became of it."""
     score = None
@@ -135,7 +135,7 @@ async def get_score(
         raise score_not_found(event_id)
     resource = ScoreResource.of(score, state.catalog.get(event_id))
     headers = {"ETag": resource.etag, "Cache-Control": "private, no-cache"}
-    if if_none_match is not None and is_current(resource.etag, if_none_match):
+    if is_known(request, resource.etag):
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
     response.headers.update(headers)
     return resource
