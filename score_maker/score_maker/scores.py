@@ -47,6 +47,7 @@ class Submission:
 
 # now() is the start of the transaction: the one moment that is both held against the deadline and recorded.
 # To say again what stands, or is on its way to, changes nothing; to say again what was rejected asks again.
+# The limits have those tables looked up row by row, so that a group costs the same however long the tables get.
 # The notification is delivered by the commit, once however many rows it speaks of.
 _SUBMIT = text("""
     WITH submitted AS (
@@ -75,8 +76,12 @@ _SUBMIT = text("""
             END AS ruling
         FROM submitted
         LEFT JOIN scores AS standing USING (event_id, rater_id)
-        LEFT JOIN final_results AS final USING (event_id)
-        LEFT JOIN forgotten_raters AS forgotten USING (rater_id)
+        LEFT JOIN LATERAL (
+            SELECT event_id FROM final_results WHERE event_id = submitted.event_id LIMIT 1
+        ) AS final ON true
+        LEFT JOIN LATERAL (
+            SELECT rater_id FROM forgotten_raters WHERE rater_id = submitted.rater_id LIMIT 1
+        ) AS forgotten ON true
     ), written AS (
         INSERT INTO scores AS score (event_id, rater_id, value, version, state, accepted_at)
         SELECT event_id, rater_id, value, standing_version + 1, 'pending', now()

@@ -55,7 +55,8 @@ class Settings(MigrationSettings):
     port: int = Field(default=8002, ge=1, le=65535)
     database_pool_size: int = Field(default=10, ge=2, le=100)
     max_waiting: int = Field(default=10_000, ge=1)
-    """Ratings that may wait for a transaction; more are turned away with 503."""
+    """Ratings that may wait for a transaction; more are turned away with 503. As many clients may wait for what becomes
+    of theirs; more are answered at once."""
     top_prior_mean: float = Field(default=3, ge=1, le=5)
     top_prior_weight: float = Field(default=10, ge=0, allow_inf_nan=False)
     """How many ratings of that average an event is given in advance in the order `top`."""
