@@ -3,6 +3,7 @@
 import argparse
 import os
 import random
+import resource
 import shutil
 import sys
 import tempfile
@@ -44,11 +45,16 @@ def main() -> None:
         plan = replace(plan, faults=(), habits=replace(plan.habits, farewells=_FAREWELLS))
     _say(f"seed {plan.seed}, {arguments.minutes:g} min; SEED={plan.seed} replays it")
     data = Path(tempfile.mkdtemp(prefix="scoreline-torture-"))
+    # Whoever crashes leaves a core, where the system writes any.
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
     outcome = uvloop.run(_torture(plan, data))
     print(report(outcome))
     if outcome.violations:
         sys.exit(f"torture: failed; the logs of all processes are in {data}")
-    shutil.rmtree(data)
+    if outcome.crashes:
+        print(f"torture: the cores of what crashed, and all logs, are in {data}")
+    else:
+        shutil.rmtree(data)
 
 
 if __name__ == "__main__":

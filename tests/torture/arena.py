@@ -3,6 +3,7 @@ database, the latter in those of score_maker and of the second worker.
 """
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from devstack.credentials import Credentials
 from devstack.processes import Process, how_it_ended
 from devstack.system import MANY_RATERS, System
+from torture.events import now
 from torture.link import Link
 
 # Short, so that a lease often ends while something is broken.
@@ -36,12 +38,18 @@ class Sample:
     outbox: int
 
 
+# What the interpreter and its libraries die of where their machine code is at fault.
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
+
+
 @dataclass(slots=True)
 class Keeper:
-    """Starts a service again whenever it has ended, unless it is held down."""
+    """Starts a service again whenever it has ended, unless it is held down. It may have ended by itself, or crashed,
+    which no code of ours can do: ratings have to survive that as they do a kill -9."""
 
     process: Process
     endings: list[str] = field(default_factory=list)
+    crashes: list[str] = field(default_factory=list)
     _may_run: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -62,7 +70,8 @@ class Keeper:
         while True:
             status = await self.process.wait()
             if self._may_run.is_set():
-                self.endings.append(f"{self.process.name} {how_it_ended(status)} by itself")
+                ending = f"{self.process.name} {how_it_ended(status)} by itself"
+                (self.crashes if -status in _CRASHES else self.endings).append(f"{now().isoformat()} {ending}")
                 await asyncio.sleep(_RESTART_SECONDS)
             await self._may_run.wait()
             if not self.process.running:

@@ -35,6 +35,8 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     if outcome.logged_errors:
         yield "errors logged:"
         yield from _table(outcome.logged_errors)
+    for crash in outcome.crashes:
+        yield f"CRASH of machine code that is not ours: {crash}"
     yield "memory in MiB at the start and after each tenth of the time, then at most; messages in the outbox likewise:"
     yield from _memory(outcome.samples)
     if not outcome.violations:

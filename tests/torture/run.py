@@ -59,6 +59,7 @@ class Outcome:
     peace_seconds: float
     samples: list[Sample]
     logged_errors: Counter[str]
+    crashes: list[str]
     recorded: Counter[str]
 
 
@@ -69,6 +70,7 @@ async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sent
     arena.worker_link.traffic.forget()
     for keeper in arena.keepers.values():
         keeper.endings.clear()
+        keeper.crashes.clear()
     async with grpc.aio.insecure_channel(arena.system.grpc_address) as channel:
         organiser = Organiser(channel, arena.system.admin_token)
         theatre = Theatre(arena, organiser, channel)
@@ -112,6 +114,7 @@ async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sent
         peace_seconds,
         samples,
         logs.errors(),
+        [crash for keeper in arena.keepers.values() for crash in keeper.crashes],
         _count(records),
     )
 
