@@ -5,7 +5,7 @@ import re
 from httpx import AsyncClient
 from playwright.async_api import Page, expect
 
-from browser.pages import Card, ChangeEvent, CreateEvent, OpenPage, RateByMany
+from browser.pages import Card, ChangeEvent, CreateEvent, NewEvent, OpenPage, RateByMany
 
 
 async def shown_ids(page: Page) -> list[int]:
@@ -13,6 +13,13 @@ async def shown_ids(page: Page) -> list[int]:
         "cards => cards.map(card => Number(card.dataset.event))"
     )
     return ids
+
+
+async def shows(page: Page, *events: NewEvent) -> None:
+    """Waits until these events are shown, in this order."""
+    for position, event in enumerate(events):
+        await expect(page.locator("article.card").nth(position)).to_have_attribute("data-event", str(event.event_id))
+    await expect(page.locator("article.card")).to_have_count(len(events))
 
 
 async def listed_ids(api: AsyncClient, **parameters: str | int) -> list[int]:
@@ -65,17 +72,15 @@ async def test_events_are_filtered_by_phase_and_score(
     await expect(page.locator("article.card")).to_have_count(2)
 
     await page.get_by_role("combobox", name="Rated", exact=True).select_option("Low score")
-    await expect(page.locator("article.card")).to_have_count(1)
-    assert await shown_ids(page) == [low.event_id]
+    await shows(page, low)
 
     await page.get_by_role("combobox", name="Rated", exact=True).select_option("Any score")
     await page.get_by_text("Cancelled", exact=True).click()
-    await expect(Card(page, cancelled.event_id).root).to_be_visible()
-    assert await shown_ids(page) == [cancelled.event_id]
+    await shows(page, cancelled)
     await expect(page).to_have_url(re.compile(r"phase=cancelled"))
 
     await page.go_back()
-    await expect(Card(page, low.event_id).root).to_be_visible()
+    await shows(page, high, low)
     await expect(page.get_by_role("radio", name="Open")).to_be_checked()
 
 
@@ -95,8 +100,7 @@ async def test_events_are_ordered_as_chosen(
         ("Newest", [best, many, one]),
     ):
         await order.select_option(choice)
-        await expect(page.locator("article.card").first).to_have_attribute("data-event", str(expected[0].event_id))
-        assert await shown_ids(page) == [event.event_id for event in expected], choice
+        await shows(page, *expected)
 
 
 async def test_a_view_is_shared_by_its_address(open_page: OpenPage, create_event: CreateEvent) -> None:

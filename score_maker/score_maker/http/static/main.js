@@ -111,7 +111,7 @@ function page() {
         show();
       },
     })}
-    ${banners({ isOffline: live.state === "offline" || isUnreachable(), isStale })}
+    ${banners({ isOffline: isOffline(), isStale })}
     <main id="main" class="width" tabindex="-1">
       <div class="intro">
         <h1>${t(`${view.page}.title`)}</h1>
@@ -124,7 +124,7 @@ function page() {
   `;
 }
 
-const isUnreachable = () => shown().problem?.kind === "network";
+const isOffline = () => live.state === "offline" || (live.state !== "live" && shown().problem?.kind === "network");
 
 function list(listing) {
   if (!listing.items.length && listing.problem) return failure(listing);
