@@ -17,7 +17,7 @@ export function forgetMe(failure, onForget) {
           <h2 id="forget-question">${t("forget.question")}</h2>
           <p id="forget-consequence">${t("forget.consequence")}</p>
           <div class="actions">
-            <button autofocus>${t("forget.no")}</button>
+            <button>${t("forget.no")}</button>
             <button class="danger" @click=${onForget}>${t("forget.yes")}</button>
           </div>
         </form>
