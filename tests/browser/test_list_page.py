@@ -146,3 +146,14 @@ async def test_a_list_that_cannot_be_loaded_says_so_and_can_be_asked_for_again(o
     await page.unroute("**/events?*")
     await page.get_by_role("button", name="Try again").click()
     await expect(page.locator("article.card").first).to_be_visible()
+
+
+async def test_what_an_organiser_writes_is_shown_as_it_was_written(
+    open_page: OpenPage, create_event: CreateEvent
+) -> None:
+    event = await create_event(title="<img src=x onerror=alert(1)> & <b>friends</b>")
+    page = await open_page()
+    await page.get_by_label("Search events").fill(event.title)
+    await shows(page, event)
+    await expect(Card(page, event.event_id).root.get_by_role("heading")).to_have_text(event.title)
+    await expect(Card(page, event.event_id).stars).to_have_attribute("aria-label", f"Your rating of {event.title}")

@@ -1,5 +1,6 @@
 """The page for every reader: language, time zone, theme, phone, keyboard, screen reader."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -73,7 +74,11 @@ async def test_axe_finds_nothing_wrong_with_an_empty_list_and_with_my_ratings(
 
 async def test_everything_can_be_done_by_keyboard(open_page: OpenPage, create_event: CreateEvent) -> None:
     event = await create_event()
-    page = await open_page(event.path)
+
+    async def hold_the_clock(page: Page) -> None:
+        await page.clock.install()
+
+    page = await open_page(event.path, prepare=hold_the_clock)
     card = Card(page, event.event_id)
     await expect(card.root).to_be_visible()
     await page.keyboard.press("Tab")
@@ -83,10 +88,15 @@ async def test_everything_can_be_done_by_keyboard(open_page: OpenPage, create_ev
         await page.keyboard.press("Tab")
 
     # From the first star on, by arrows to the fourth: only where they rest is a rating.
+    await page.clock.pause_at(datetime.now(UTC) + timedelta(seconds=10))
     for _ in range(3):
         await page.keyboard.press("ArrowRight")
+    await card.shows_rating(4)
+    await page.clock.resume()
     await expect(card.outcome).to_have_text("Counted")
     await card.shows_figures("4.0", "1 rating")
+    score = await page.request.get(f"/events/{event.event_id}/score")
+    assert (await score.json())["version"] == 1
     await page.keyboard.press("2")
     await card.shows_figures("2.0", "1 rating")
     await expect(card.outcome).to_have_text("Counted")
