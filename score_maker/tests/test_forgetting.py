@@ -165,7 +165,7 @@ async def test_a_token_whose_rater_was_forgotten_is_refused_like_one_that_never_
     await api.delete("/scores", headers=headers)
     refused = await api.post("/events/1/score", json={"score": 4}, headers=headers)
     assert (refused.status_code, refused.json()["type"]) == (401, "/problems/unknown-token")
-    assert refused.headers["WWW-Authenticate"] == "Bearer"
+    assert refused.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
     assert (await api.get("/scores", headers=headers)).json()["scores"] == []
 
 
