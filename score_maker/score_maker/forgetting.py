@@ -14,6 +14,8 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from score_maker import issued_raters
+
 BATCH = 500
 # Longer than a transaction may take: what it has accepted before the wish was recorded is committed by then.
 IN_FLIGHT = timedelta(minutes=2)
@@ -72,6 +74,7 @@ async def forget(engine: AsyncEngine, rater_id: UUID) -> list[int]:
     async with engine.begin() as connection:
         events = (await connection.scalars(_STANDING, {"rater_id": rater_id})).all()
         is_new = (await connection.scalars(_RECORD, {"rater_id": rater_id})).one_or_none()
+        await issued_raters.unlink(connection, rater_id)
     await _withdraw_all(engine, rater_id)
     return list(events) if is_new else []
 

@@ -15,7 +15,7 @@ import httpx
 import jwt
 import structlog
 
-from score_maker.raters import Rater, rater_id_of
+from score_maker.raters import Subject
 
 log = structlog.get_logger(__name__)
 
@@ -109,19 +109,27 @@ class IssuerKeys:
 
 
 class IssuedTokens:
-    """Tells whose tokens are: what the issuer calls its subject is the rater."""
+    """Tells whose tokens are."""
 
     def __init__(
-        self, keys: IssuerKeys, *, issuer: str, audience: str, algorithms: Sequence[str], leeway: timedelta
+        self,
+        keys: IssuerKeys,
+        *,
+        issuer: str,
+        audience: str,
+        algorithms: Sequence[str],
+        leeway: timedelta,
+        secret_key: str,
     ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._algorithms = tuple(algorithms)
         self._leeway = leeway
+        self._secret_key = secret_key
 
-    async def read(self, token: str) -> Rater:
-        """The rater whose token this is. Raises UnacceptableToken and CannotVerify."""
+    async def read(self, token: str) -> Subject:
+        """Whose token this is. Raises UnacceptableToken and CannotVerify."""
         if len(token) > MAX_TOKEN_LENGTH:
             raise UnacceptableToken(f"It is longer than {MAX_TOKEN_LENGTH} characters")
         try:
@@ -143,7 +151,7 @@ class IssuedTokens:
             )
             if not claims["sub"]:
                 raise UnacceptableToken("It names no subject")
-            return Rater(rater_id_of(self._issuer, claims["sub"]), token)
+            return Subject.of(self._issuer, claims["sub"], self._secret_key)
         # ValueError: what is no text in UTF-8, in the token or for a subject.
         except (jwt.PyJWTError, ValueError) as error:
             raise UnacceptableToken(str(error)) from None

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from itertools import islice
 from typing import Literal
-from uuid import UUID
 
 import structlog
 from limits import RateLimitItem
@@ -48,14 +47,14 @@ class RateLimits:
         self._rater = rater
         self._address = address
 
-    async def hit(self, *, address: str | None, rater_id: UUID | None) -> Exceeded | None:
+    async def hit(self, *, address: str | None, rater: str | None) -> Exceeded | None:
         """Counts a write; answers with the limit that it exceeds, None where it may go on. Never raises.
 
         A write that one limit refuses may still count against the other.
         """
         limits: list[tuple[Subject, RateLimitItem, str]] = []
-        if self._rater is not None and rater_id is not None:
-            limits.append(("rater", self._rater, str(rater_id)))
+        if self._rater is not None and rater is not None:
+            limits.append(("rater", self._rater, rater))
         if self._address is not None and address is not None:
             limits.append(("address", self._address, host_of(address)))
         if not limits:

@@ -1,15 +1,15 @@
-"""Who rates: an id that this service has made up and signed, or one that follows from what a trusted issuer has signed.
+"""Who rates: a rater whose id this service has made up and signed, or a subject that a trusted issuer has signed.
 
-One that a client makes up is never trusted.
+An id that a client makes up is never trusted.
 """
 
+import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from uuid import UUID, uuid4, uuid5
+from typing import Self
+from uuid import UUID, uuid4
 
 from itsdangerous import BadSignature, Signer
-
-_ISSUED = UUID("8b6826b5-a646-4499-af3a-6ecbeffe7f62")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,19 @@ class RaterTokens:
             return None
 
 
-def rater_id_of(issuer: str, subject: str) -> UUID:
-    """The rater that an issuer's subject is: always the same, and another one's for no other pair of the two."""
-    # A space ends the issuer, which is an address and has none.
-    return uuid5(_ISSUED, f"{issuer} {subject}")
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Somebody whom an issuer knows. Which rater that is, is nothing but a row (issued_raters).
+
+    The key is always the same for the same issuer, subject and secret key, and another one's for no other. Without the
+    secret key nobody can compute it, nor try out whose it is.
+    """
+
+    key: bytes
+
+    @classmethod
+    def of(cls, issuer: str, subject: str, secret_key: str) -> Self:
+        """Raises ValueError where the subject is no text that can be encoded."""
+        # A space ends the issuer, which is an address and has none. What is signed for others never begins so.
+        named = f"subject of issuer {issuer} {subject}".encode()
+        return cls(hmac.digest(secret_key.encode(), named, "sha256"))

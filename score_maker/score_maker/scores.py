@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, Row, any_, bindparam, exists, select, text, tuple_
+from sqlalchemy import ARRAY, BigInteger, Row, ScalarSelect, any_, bindparam, exists, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from score_maker.domain import OtherVersion, Outcome, Refusal, Score, State, Unchanged
@@ -180,18 +180,23 @@ _GET_EACH = text("""
 """)
 
 
+# Whose scores are read: a rater's id, or a query for it.
+RaterId = UUID | ScalarSelect[UUID]
+
 # Whoever reads scores for their rater reads only these.
 _IS_REMEMBERED = ~exists().where(forgotten_raters.c.rater_id == scores.c.rater_id)
 
 
-async def get(connection: AsyncConnection, event_id: int, rater_id: UUID) -> Score | None:
+async def get(connection: AsyncConnection, event_id: int, rater_id: RaterId) -> Score | None:
     """The rater's score of the event; None where the rater never rated it, or was forgotten."""
     query = select(scores).where(scores.c.event_id == event_id, scores.c.rater_id == rater_id, _IS_REMEMBERED)
     row = (await connection.execute(query)).one_or_none()
     return score_of(row) if row else None
 
 
-async def of_rater_for_events(connection: AsyncConnection, rater_id: UUID, event_ids: Collection[int]) -> list[Score]:
+async def of_rater_for_events(
+    connection: AsyncConnection, rater_id: RaterId, event_ids: Collection[int]
+) -> list[Score]:
     """The rater's scores of these events, in no order; for a rater who was forgotten there are none."""
     these = any_(bindparam("event_ids", list(event_ids), ARRAY(BigInteger)))
     query = select(scores).where(scores.c.event_id == these, scores.c.rater_id == rater_id, _IS_REMEMBERED)
@@ -205,7 +210,7 @@ async def get_each(connection: AsyncConnection, keys: Collection[tuple[int, UUID
 
 
 async def list_of_rater(
-    connection: AsyncConnection, rater_id: UUID, *, limit: int, before: tuple[datetime, int] | None = None
+    connection: AsyncConnection, rater_id: RaterId, *, limit: int, before: tuple[datetime, int] | None = None
 ) -> list[Score]:
     """The rater's scores, last accepted first; `before` is (accepted_at, event_id) of the last one seen."""
     query = select(scores).where(scores.c.rater_id == rater_id, _IS_REMEMBERED)

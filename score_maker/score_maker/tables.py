@@ -7,6 +7,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -76,3 +77,11 @@ forgotten_raters = Table(
 
 # Whose ratings may not all have been withdrawn yet.
 Index("forgotten_raters_unfinished", forgotten_raters.c.forgotten_at, postgresql_where=text("finished_at IS NULL"))
+
+# Which rater a subject of the issuer is (SCORE_MAKER_IDENTITY=jwt). Forgetting the rater deletes it.
+raters = Table(
+    "raters",
+    metadata,
+    Column("subject_key", LargeBinary, primary_key=True),
+    Column("rater_id", Uuid, nullable=False, unique=True),
+)

@@ -30,7 +30,7 @@ async def database_url(postgres: Postgres) -> str:
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     engine = create_engine(database_url)
     async with engine.begin() as connection:
-        await connection.execute(text("TRUNCATE scores, scores_outbox, final_results, forgotten_raters"))
+        await connection.execute(text("TRUNCATE scores, scores_outbox, final_results, forgotten_raters, raters"))
     yield engine
     await engine.dispose()
 

@@ -3,9 +3,12 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from httpx import AsyncClient
+from scripted_issuer import ScriptedIssuer
+from scripted_line_provider import ScriptedLineProvider, event
 
 from score_maker.http.server import Server, configured
 from score_maker.settings import Settings
@@ -24,3 +27,11 @@ async def serving(settings: Settings) -> AsyncIterator[AsyncClient]:
             yield client
         server.should_exit = True
         await task
+
+
+def trusting(
+    settings: Settings, line_provider: ScriptedLineProvider, issuer: ScriptedIssuer, **changes: Any
+) -> AbstractAsyncContextManager[AsyncClient]:
+    """score_maker with the issuer's tokens, and event 1 open."""
+    line_provider.put(event(1))
+    return serving(Settings(**{**settings.model_dump(), **issuer.settings(), **changes}))

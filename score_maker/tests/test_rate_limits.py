@@ -86,7 +86,7 @@ async def test_both_limits_are_one_question_to_redis_and_writes_at_once_share_it
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = RateLimits(redis, rater=RateLimitItemPerMinute(100), address=RateLimitItemPerMinute(100))
-    await limits.hit(address="192.0.2.1", rater_id=uuid4())
+    await limits.hit(address="192.0.2.1", rater=str(uuid4()))
     asked: list[int] = []
 
     class CountingPipeline(Pipeline):
@@ -95,7 +95,7 @@ async def test_both_limits_are_one_question_to_redis_and_writes_at_once_share_it
             return await super().execute(raise_on_error)
 
     monkeypatch.setattr("redis.asyncio.client.Pipeline", CountingPipeline)
-    await asyncio.gather(*(limits.hit(address="192.0.2.1", rater_id=uuid4()) for _ in range(10)))
+    await asyncio.gather(*(limits.hit(address="192.0.2.1", rater=str(uuid4())) for _ in range(10)))
     assert asked == [20]
 
 
@@ -128,7 +128,7 @@ async def test_a_redis_that_hangs_is_asked_once_and_then_left_alone_for_a_while(
         await redis.client_pause(300)
         with capture_logs() as logs:
             for _ in range(3):
-                assert await limits.hit(address="192.0.2.1", rater_id=None) is None
+                assert await limits.hit(address="192.0.2.1", rater=None) is None
         assert [log["event"] for log in logs] == ["rate_limits_suspended"]
     await redis.client_unpause()
     # The question may have arrived late; the others were never asked.
@@ -137,10 +137,10 @@ async def test_a_redis_that_hangs_is_asked_once_and_then_left_alone_for_a_while(
 
 async def test_the_scripts_that_a_restarted_redis_has_forgotten_are_loaded_again(redis: Redis) -> None:
     limits = RateLimits(redis, rater=None, address=RateLimitItemPerMinute(2))
-    assert await limits.hit(address="192.0.2.1", rater_id=None) is None
+    assert await limits.hit(address="192.0.2.1", rater=None) is None
     await redis.script_flush()
-    assert await limits.hit(address="192.0.2.1", rater_id=None) is None
-    assert await limits.hit(address="192.0.2.1", rater_id=None) is not None
+    assert await limits.hit(address="192.0.2.1", rater=None) is None
+    assert await limits.hit(address="192.0.2.1", rater=None) is not None
 
 
 async def test_forwarded_addresses_count_only_from_the_proxies_that_are_trusted(

@@ -30,7 +30,8 @@ from score_maker.http.problems import (
 )
 from score_maker.http.score_resource import ScoreResource
 from score_maker.http.state import AppState, State
-from score_maker.raters import Rater
+from score_maker.issued_raters import whose
+from score_maker.raters import Rater, Subject
 
 log = structlog.get_logger(__name__)
 
@@ -182,11 +183,11 @@ def event_not_found(event_id: int) -> Problem:
     return Problem(EVENT_NOT_FOUND, f"There is no event {event_id}; GET /events lists those that there are.")
 
 
-async def _my_scores(state: AppState, rater: Rater, event_ids: Collection[int]) -> list[Score] | None:
+async def _my_scores(state: AppState, rater: Rater | Subject, event_ids: Collection[int]) -> list[Score] | None:
     """The rater's scores of these events; None where the database cannot be asked now."""
     try:
         async with asyncio.timeout(MY_SCORES_SECONDS), state.engine.connect() as connection:
-            return await scores.of_rater_for_events(connection, rater.id, event_ids)
+            return await scores.of_rater_for_events(connection, whose(rater), event_ids)
     except (SQLAlchemyError, OSError) as error:
         if not is_unreachable(error):
             raise

@@ -1,6 +1,7 @@
 """Whose request it is: the rater that a bearer token or, in a browser, the cookie proves."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response, status
 from pydantic import BaseModel, Field
@@ -15,7 +16,7 @@ from score_maker.http.problems import (
 )
 from score_maker.http.state import AppState, State
 from score_maker.issued_tokens import PAUSE_SECONDS, CannotVerify, IssuedTokens, UnacceptableToken
-from score_maker.raters import Rater
+from score_maker.raters import Rater, Subject
 
 COOKIE = "scoreline_rater"
 # The longest that browsers keep one; it is set anew by each rating.
@@ -26,13 +27,14 @@ _READING = frozenset({"GET", "HEAD"})
 router = APIRouter(tags=["raters"])
 
 
-async def known_rater(request: Request, state: State) -> Rater | None:
-    """The rater of the request; None where it names none. A cookie that does not hold is as good as none, since its
-    browser cannot mend it; a bearer token that does not hold is a Problem, since its sender means somebody."""
+async def known_rater(request: Request, state: State) -> Rater | Subject | None:
+    """Whose request it is, a rater of this service or a subject of the issuer; None where it names none. A cookie that
+    does not hold is as good as none, since its browser cannot mend it; a bearer token that does not hold is a Problem,
+    since its sender means somebody."""
     authorization = request.headers.get("Authorization")
     if isinstance(state.tokens, IssuedTokens):
         if authorization is not None:
-            return await _rater_of_issuer(state.tokens, authorization)
+            return await _subject(state.tokens, authorization)
         if request.method not in _READING:
             raise _token_required()
         return None
@@ -45,24 +47,24 @@ async def known_rater(request: Request, state: State) -> Rater | None:
     return state.tokens.read(cookie) if cookie else None
 
 
-KnownRater = Annotated[Rater | None, Depends(known_rater)]
+KnownRater = Annotated[Rater | Subject | None, Depends(known_rater)]
 
 
-async def rater(request: Request, response: Response, state: State, known: KnownRater) -> Rater:
-    """The rater of the request, made up where it names none; a browser is given its cookie."""
+async def rater(request: Request, response: Response, state: State, known: KnownRater) -> Rater | Subject:
+    """Whose request it is, a rater made up where it names none; a browser is given its cookie."""
     result = known or _minted(state)
-    if "Authorization" not in request.headers:
+    if isinstance(result, Rater) and "Authorization" not in request.headers:
         _set_cookie(request, response, result.token, COOKIE_SECONDS)
     return result
 
 
-AnyRater = Annotated[Rater, Depends(rater)]
+AnyRater = Annotated[Rater | Subject, Depends(rater)]
 
 
 async def limit_writes(request: Request, state: State, known: KnownRater) -> None:
     """Raises Problem where the rater of the request, or its address, writes too often."""
     exceeded = await state.rate_limits.hit(
-        address=request.client.host if request.client else None, rater_id=known.id if known else None
+        address=request.client.host if request.client else None, rater=_counted_as(known) if known else None
     )
     if exceeded is not None:
         whose = "You" if exceeded.subject == "rater" else "All raters of your network together"
@@ -74,13 +76,18 @@ async def limit_writes(request: Request, state: State, known: KnownRater) -> Non
 LIMITED = Depends(limit_writes)
 
 
+def _counted_as(rater: Rater | Subject) -> str:
+    """The same for a subject that has no rater yet, or another one since the last was forgotten."""
+    return str(rater.id) if isinstance(rater, Rater) else rater.key.hex()
+
+
 def _minted(state: AppState) -> Rater:
     if isinstance(state.tokens, IssuedTokens):
         raise _token_required()
     return state.tokens.mint()
 
 
-async def _rater_of_issuer(tokens: IssuedTokens, authorization: str) -> Rater:
+async def _subject(tokens: IssuedTokens, authorization: str) -> Subject:
     try:
         return await tokens.read(_bearer_token(authorization))
     except UnacceptableToken as reason:
@@ -103,6 +110,18 @@ def _token_required() -> Problem:
 
 def _unknown_token(detail: str) -> Problem:
     return Problem(UNKNOWN_TOKEN, detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+async def rater_id_of(
+    state: AppState, rater: Rater | Subject, *, makes_one: bool, forgotten: UUID | None = None
+) -> UUID | None:
+    """The id under which the rater's word is taken, which is not `forgotten`; None where a subject is no rater yet and
+    this does not make it one."""
+    if isinstance(rater, Rater):
+        return rater.id
+    if makes_one:
+        return await state.issued_raters.get_or_make(rater, forgotten=forgotten)
+    return await state.issued_raters.get(rater, forgotten=forgotten)
 
 
 def another_rater(request: Request, response: Response, state: AppState) -> Rater:

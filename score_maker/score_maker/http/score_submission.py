@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import WithJsonSchema
@@ -18,7 +19,7 @@ from score_maker.domain import State as ScoreState
 from score_maker.event_catalog import Event, Phase
 from score_maker.event_feed import EventUnknowable
 from score_maker.http.events import event_not_found
-from score_maker.http.identity import another_rater
+from score_maker.http.identity import another_rater, rater_id_of
 from score_maker.http.preconditions import ScorePreconditions
 from score_maker.http.preferences import wait_seconds
 from score_maker.http.problems import (
@@ -33,7 +34,7 @@ from score_maker.http.problems import (
 )
 from score_maker.http.score_resource import ScoreResource
 from score_maker.http.state import AppState, State
-from score_maker.raters import Rater
+from score_maker.raters import Rater, Subject
 from score_maker.scores import Submission
 
 LONGEST_WAIT_SECONDS = 30
@@ -72,21 +73,29 @@ class ScoreSubmissions:
     preconditions: ScorePreconditions
     wait: Annotated[int | None, Depends(_wait)]
 
-    async def submit(self, event_id: int, rater: Rater, value: int | None) -> ScoreResource:
+    async def submit(
+        self, event_id: int, rater: Rater | Subject, value: int | None, *, forgotten: UUID | None = None
+    ) -> ScoreResource:
         """The score after the word (no value: a withdrawal), and what became of it as far as the client would wait.
 
-        Raises Problem where it was refused or rejected, and Unavailable.
+        `forgotten` is an id under which it was refused already. Raises Problem where it was refused or rejected, and
+        Unavailable.
         """
         event = await _ratable_event(self.state, event_id)
+        rater_id = await rater_id_of(self.state, rater, makes_one=value is not None, forgotten=forgotten)
+        if rater_id is None:
+            raise score_not_found(event_id)
         submission = Submission(
             event_id,
-            rater.id,
+            rater_id,
             value,
             event.deadline if event else None,
             if_match=self.preconditions.if_match,
             if_none_match=self.preconditions.if_none_match,
         )
         match await self.state.group_commit.submit(submission):
+            case Refusal.RATER_FORGOTTEN if isinstance(rater, Subject):
+                return await self.submit(event_id, rater, value, forgotten=rater_id)
             case Refusal.RATER_FORGOTTEN if value is not None:
                 return await self.submit(event_id, another_rater(self.request, self.response, self.state), value)
             case Refusal() as refusal:

@@ -34,6 +34,8 @@ from score_maker.http.score_documentation import READ, SUBMITTED, WITHDRAWN
 from score_maker.http.score_resource import EXAMPLE, ScoreResource
 from score_maker.http.score_submission import ScoreSubmissions, score_not_found
 from score_maker.http.state import State
+from score_maker.issued_raters import whose
+from score_maker.raters import Rater
 
 router = APIRouter(tags=["scores"])
 
@@ -130,7 +132,7 @@ async def get_score(
     score = None
     if rater is not None:
         async with state.engine.connect() as connection:
-            score = await scores.get(connection, event_id, rater.id)
+            score = await scores.get(connection, event_id, whose(rater))
     if score is None:
         raise score_not_found(event_id)
     resource = ScoreResource.of(score, state.catalog.get(event_id))
@@ -169,7 +171,7 @@ async def list_scores(
     if rater is None:
         return ScoresResource(scores=[], next_cursor=None)
     async with state.engine.connect() as connection:
-        found = await scores.list_of_rater(connection, rater.id, limit=limit + 1, before=before)
+        found = await scores.list_of_rater(connection, whose(rater), limit=limit + 1, before=before)
     page = found[:limit]
     return ScoresResource(
         scores=[ScoreResource.of(score, state.catalog.get(score.event_id)) for score in page],
@@ -188,12 +190,14 @@ async def forget_me(state: State, rater: KnownRater, request: Request, response:
     """Have yourself forgotten.
 
     Your ratings of events that are open are withdrawn. Those of other events count on, but nothing leads from you to
-    them any more: the cookie is deleted, and the token names nobody, for good. Repeating it is safe.
+    them any more: the cookie is deleted, and a token that was minted here names nobody, for good; with an issuer's
+    token you are somebody new the next time that you rate. Repeating it is safe.
     """
     forget_cookie(request, response)
     if rater is None:
         return ForgottenResource(withdrawn=0, anonymised=0)
-    event_ids = await forgetting.forget(state.engine, rater.id)
+    rater_id = rater.id if isinstance(rater, Rater) else await state.issued_raters.look_up(rater)
+    event_ids = await forgetting.forget(state.engine, rater_id) if rater_id else []
     now = datetime.now(UTC)
     events = map(state.catalog.get, event_ids)
     # An event that is not known may be open.

@@ -20,6 +20,7 @@ from score_maker.group_commit import GroupCommit
 from score_maker.http.event_documents import EventDocuments
 from score_maker.http.event_listings import EventListings
 from score_maker.http.event_stream import EventStream
+from score_maker.issued_raters import IssuedRaters
 from score_maker.issued_tokens import IssuedTokens, IssuerKeys
 from score_maker.line_provider import open_channel
 from score_maker.ranking import Prior
@@ -46,6 +47,7 @@ class AppState:
     group_commit: GroupCommit
     settlements: SettlementWatch
     tokens: RaterTokens | IssuedTokens
+    issued_raters: IssuedRaters
     rate_limits: RateLimits
 
     def end_waits(self) -> None:
@@ -96,6 +98,7 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
             group_commit=group_commit,
             settlements=settlements,
             tokens=tokens,
+            issued_raters=IssuedRaters(engine),
             rate_limits=rate_limits,
         )
 
@@ -116,6 +119,7 @@ async def _tokens(settings: Settings) -> AsyncIterator[RaterTokens | IssuedToken
                 audience=audience,
                 algorithms=settings.jwt_algorithms,
                 leeway=settings.jwt_leeway,
+                secret_key=settings.secret_key.get_secret_value(),
             )
         finally:
             await _cancel(reading)

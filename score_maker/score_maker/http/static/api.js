@@ -84,8 +84,15 @@ export async function withdrawScore(eventId) {
   }
 }
 
-/** Sees to it that this browser has its cookie: with it, a first rating that is repeated stays one rating. */
-export const keepRater = () => request("PUT", "/raters/cookie");
+/** Sees to it that this browser has its cookie: with it, a first rating that is repeated stays one rating. Where
+ * raters sign in elsewhere there is no such cookie, and the answer to a rating says so. */
+export async function keepRater() {
+  try {
+    await request("PUT", "/raters/cookie");
+  } catch (problem) {
+    if (problem.kind !== "not-found") throw problem;
+  }
+}
 
 export const forgetMe = () => request("DELETE", "/scores");
 

@@ -109,8 +109,8 @@ export default {
   "problem.event-cancelled": "Событие отменили.",
   "problem.event-not-found": "Такого события больше нет.",
   "problem.score-rejected": "Сервис не смог её принять.",
-  "problem.token-required": "Чтобы оценивать, нужно войти.",
-  "problem.unknown-token": "Чтобы оценивать, нужно войти снова.",
+  "problem.token-required": "Сначала войдите на сайте, куда встроен Scoreline.",
+  "problem.unknown-token": "Войдите снова на сайте, куда встроен Scoreline.",
   "problem.invalid-request": "Сервис не понимает эту страницу; загрузите её заново.",
   "problem.method-not-allowed": "Этот сервис такого не умеет.",
 
