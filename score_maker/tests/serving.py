@@ -24,9 +24,11 @@ async def serving(settings: Settings) -> AsyncIterator[AsyncClient]:
             while not server.started:
                 assert not task.done(), "it did not start"
                 await asyncio.sleep(0.01)
-            yield client
-        server.should_exit = True
-        await task
+            try:
+                yield client
+            finally:
+                server.should_exit = True
+                await task
 
 
 def trusting(

@@ -41,7 +41,7 @@ async def test_a_rater_who_writes_too_often_is_told_when_to_go_on_and_others_are
     line_provider.put(event(1))
     async with serving(with_settings(settings, rate_limit_rater="3/minute")) as api:
         eager, calm = await token_of_a_rater(api), await token_of_a_rater(api)
-        assert [(await rate(api, eager)).status_code for _ in range(3)] == [202, 202, 202]
+        assert [(await rate(api, eager, score=score)).status_code for score in (1, 2, 3)] == [202, 202, 202]
         refused = await rate(api, eager, score=5)
         assert (refused.status_code, refused.json()["type"]) == (429, "/problems/too-many-requests")
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
