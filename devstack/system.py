@@ -88,13 +88,7 @@ class System:
             environment=self._line_provider_settings,
             is_ready=self._line_provider_serves,
         )
-        self.score_maker = Process(
-            _SCORE_MAKER,
-            [*_script("score-maker"), "serve"],
-            state=data,
-            environment=self._score_maker_settings,
-            is_ready=self._score_maker_is_ready,
-        )
+        self.score_maker = self.another_score_maker(_SCORE_MAKER, self.http)
         self.arq_worker = self.another_worker(_ARQ_WORKER)
 
     @property
@@ -183,6 +177,20 @@ class System:
             is_ready=self._arq_worker_reports,
         )
 
+    def another_score_maker(self, name: str, http: Address, settings: Mapping[str, str] | None = None) -> Process:
+        """A score_maker beside the others, with settings of its own on top, for its maker to start and to stop."""
+
+        async def is_ready() -> bool:
+            return await asyncio.to_thread(_answers_200, http.local, "/readyz")
+
+        return Process(
+            name,
+            [*_script("score-maker"), "serve"],
+            state=self._data,
+            environment=lambda: self._score_maker_settings(http) | dict(settings or {}),
+            is_ready=is_ready,
+        )
+
     async def supervise(self) -> Never:
         """Starts again whatever ends by itself, later and later while it does not last.
 
@@ -232,7 +240,10 @@ class System:
         await server.create_database(_SCORE_MAKER, owner=_SCORE_MAKER, password=credentials.score_maker_password)
         await server.create_role(_ARQ_WORKER, password=credentials.arq_worker_password, database=_SCORE_MAKER)
         await self._run(
-            "score_maker-migrate", *_script("score-maker"), "migrate", environment=self._score_maker_settings
+            "score_maker-migrate",
+            *_script("score-maker"),
+            "migrate",
+            environment=lambda: self._score_maker_settings(self.http),
         )
 
     async def _run(self, name: str, *command: str | Path, environment: Callable[[], dict[str, str]]) -> str:
@@ -268,14 +279,14 @@ class System:
             **self._settings,
         }
 
-    def _score_maker_settings(self) -> dict[str, str]:
+    def _score_maker_settings(self, http: Address) -> dict[str, str]:
         return {
             "SCORE_MAKER_DATABASE_URL": self.score_maker_database_url,
             "SCORE_MAKER_REDIS_URL": self.valkey.url,
             "SCORE_MAKER_LINE_PROVIDER_ADDRESS": self.grpc_address,
             "SCORE_MAKER_SECRET_KEY": self._credentials.secret_key,
-            "SCORE_MAKER_HOST": self.http.host,
-            "SCORE_MAKER_PORT": str(self.http.port),
+            "SCORE_MAKER_HOST": http.host,
+            "SCORE_MAKER_PORT": str(http.port),
             "SCORE_MAKER_WORKER_ROLE": _ARQ_WORKER,
             **self._no_proxy(),
             **self._settings,
@@ -304,9 +315,6 @@ class System:
             except grpc.aio.AioRpcError:
                 return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-
-    async def _score_maker_is_ready(self) -> bool:
-        return await asyncio.to_thread(_answers_200, self.http.local, "/readyz")
 
     async def _arq_worker_reports(self) -> bool:
         try:

@@ -42,7 +42,7 @@ class Settings(MigrationSettings):
     redis_url: RedisUrl
     line_provider_address: Address
     secret_key: SecretStr = Field(min_length=32)
-    """Signs the tokens that tell raters apart."""
+    """Signs the tokens that tell raters apart, and hides which subject of an issuer a rater is."""
     identity: Literal["anonymous", "jwt"] = "anonymous"
     """Who tells raters apart: this service, by cookies and tokens of its own, or the issuer of JWTs."""
     jwt_issuer: str | None = Field(default=None, min_length=1, pattern=r"^\S+$", validate_default=True)

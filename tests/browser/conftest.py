@@ -70,7 +70,7 @@ async def open_page(browser: Browser, system: System) -> AsyncIterator[OpenPage]
     ) -> Page:
         context = await browser.new_context(**{"base_url": system.http_url, "locale": "en-GB", **options})
         contexts.append(context)
-        watched = Watched(system.http_url, expected)
+        watched = Watched(options.get("base_url", system.http_url), expected)
         watches.append(watched)
         page = await context.new_page()
         watched.follow(page)
