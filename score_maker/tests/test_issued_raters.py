@@ -121,9 +121,10 @@ async def test_the_first_rating_makes_a_rater_and_nothing_else_does(
     ann = bearer(issuer, "ann")
     assert await listed(trustful, ann) == []
     assert (await trustful.delete("/events/1/score", headers=ann)).status_code == 404
-    assert (await trustful.delete("/scores", headers=ann)).json() == {"withdrawn": 0, "anonymised": 0}
     assert (await rate(trustful, ann, event_id=99)).status_code == 404
     assert (await rate(trustful, ann, value=6)).status_code == 422
+    assert await links(engine) == {}
+    assert (await trustful.delete("/scores", headers=ann)).json() == {"withdrawn": 0, "anonymised": 0}
     assert await links(engine) == {}
 
     assert (await rate(trustful, ann)).status_code == 202
