@@ -27,7 +27,7 @@ async def test_no_fault_costs_a_rating_or_counts_one_twice(arena: Arena) -> None
 
 
 async def test_no_request_fails_while_score_maker_is_restarted_if_broken_connections_are_retried(arena: Arena) -> None:
-    plan = Plan(seed=7, seconds=4, raters=60, habits=Habits(persistence=1), faults=[fault_of(stop_score_maker)])
+    plan = Plan(seed=7, seconds=8, raters=60, habits=Habits(persistence=1), faults=[fault_of(stop_score_maker)])
     outcome = await run(arena, plan)
     print(report(outcome))
     assert not outcome.violations

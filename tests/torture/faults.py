@@ -25,6 +25,7 @@ from scoreline.line_provider.v1 import scores_pb2
 from scoreline.line_provider.v1.scores_pb2_grpc import ScoreServiceStub
 from torture.arena import LEASE_SECONDS, Arena
 from torture.events import Event, Organiser, now
+from torture.http_client import Connection, ConnectionBroken, NotSent
 from torture.link import Caught, Link, Moment
 
 _OCCASION_SECONDS = 20
@@ -141,6 +142,9 @@ async def kill_score_maker_while_it_writes(theatre: Theatre, rng: random.Random)
 
 @_fault("SIGTERM score_maker", "score_maker")
 async def stop_score_maker(theatre: Theatre, rng: random.Random) -> None:
+    """While it serves, and has done so for a little."""
+    await _until_serving(theatre.arena)
+    await asyncio.sleep(rng.uniform(0.2, 1.5))
     await _stop(theatre, theatre.arena.score_maker)
 
 
@@ -439,6 +443,24 @@ async def until_waiting(connection: "asyncpg.Connection[Any]", sessions: int) ->
                 await connection.execute("SELECT pg_stat_clear_snapshot()")
     except TimeoutError:
         raise NoOccasion from None
+
+
+async def _until_serving(arena: Arena) -> None:
+    """Returns when score_maker answers. Raises NoOccasion."""
+    connection = Connection(arena.system.http)
+    try:
+        async with asyncio.timeout(_OCCASION_SECONDS):
+            while True:
+                try:
+                    await connection.request("GET", "/healthz")
+                except (NotSent, ConnectionBroken):
+                    await asyncio.sleep(_POLL_SECONDS)
+                else:
+                    return
+    except TimeoutError:
+        raise NoOccasion from None
+    finally:
+        connection.close()
 
 
 def _open_event(organiser: Organiser, rng: random.Random) -> Event:
