@@ -37,11 +37,15 @@ class Reconciler:
         if time.monotonic() > self._forget_at:
             self._agreed_revisions.clear()
             self._forget_at = time.monotonic() + EVERYTHING_AFTER_SECONDS
+        events = 0
         async for page in self._line_provider.list_events():
+            events += len(page)
             changed = [event for event in page if self._agreed_revisions.get(event.event_id) != event.revision]
             if changed:
                 await self._reconcile(changed)
         metrics.DIVERGENT_EVENTS.set(len(self._divergent))
+        async with self._engine.begin() as connection:
+            await reconciliation.record_pass(connection, events=events, divergent_event_ids=sorted(self._divergent))
         await self._measure_outbox()
         return len(self._divergent)
 

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from arq_worker import metrics
 from arq_worker.circuit_breaker import CircuitBreaker
 from arq_worker.finalize import finalize_events
 from arq_worker.line_provider_client import LineProviderAway, LineProviderClient
@@ -29,6 +30,8 @@ from score_maker import forgetting
 from score_maker.database import create_engine, is_unreachable
 from score_maker.notifications import listen
 from score_maker.outbox import WAKE_CHANNEL
+from score_maker.service_health import WORKER_HEARTBEAT_KEY
+from score_maker.throughput import ThroughputRecorder
 
 log = structlog.get_logger(__name__)
 
@@ -108,8 +111,8 @@ async def run(settings: Settings) -> None:
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port)
     database_url = settings.database_url.get_secret_value()
-    # A relay and a periodic job each use one connection at a time.
-    engine = create_engine(database_url, pool_size=settings.relays + 3)
+    # A relay, a periodic job and the recorder each use one connection at a time.
+    engine = create_engine(database_url, pool_size=settings.relays + 4)
     async with LineProviderClient(
         settings.line_provider_address, settings.line_provider_token.get_secret_value(), settings.rpc_timeout
     ) as line_provider:
@@ -124,6 +127,7 @@ async def run(settings: Settings) -> None:
                 tasks = [
                     *(group.create_task(relay.run(), name="relay") for relay in relays),
                     group.create_task(listen(database_url, WAKE_CHANNEL, background.wake_relays), name="wakeup"),
+                    group.create_task(ThroughputRecorder(engine, metrics.settled).run(), name="throughput"),
                     group.create_task(_run_arq(settings, background), name="arq"),
                 ]
                 _cancel_on_signal(tasks)
@@ -156,6 +160,7 @@ async def _run_arq(settings: Settings, background: _Background) -> Never:
             redis_settings=_redis_settings(settings),
             queue_name=QUEUE,
             health_check_interval=HEALTH_CHECK_SECONDS,
+            health_check_key=WORKER_HEARTBEAT_KEY,
             handle_signals=False,
             log_results=False,
             ctx={"background": background},
@@ -178,7 +183,7 @@ async def _close(worker: Worker) -> None:
 
 async def is_healthy(settings: Settings) -> bool:
     """Whether some worker has reported to Redis within the last health check interval."""
-    return await async_check_health(_redis_settings(settings), queue_name=QUEUE) == 0
+    return await async_check_health(_redis_settings(settings), WORKER_HEARTBEAT_KEY) == 0
 
 
 def _redis_settings(settings: Settings) -> RedisSettings:

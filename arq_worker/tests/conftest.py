@@ -17,6 +17,7 @@ from score_maker import scores
 from score_maker.database import create_engine
 from score_maker.migrate import migrate
 from score_maker.scores import Submission
+from score_maker.tables import metadata
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +37,7 @@ async def owner(owner_url: str, worker_url: str) -> AsyncIterator[AsyncEngine]:
     """score_maker's own access to the database, which is empty at first."""
     engine = create_engine(owner_url)
     async with engine.begin() as connection:
-        await connection.execute(text("TRUNCATE scores, scores_outbox, final_results, forgotten_raters"))
+        await connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
     yield engine
     await engine.dispose()
 

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import grpc
 from faulty_line_provider import TOKEN, FaultyLineProvider
+from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from arq_worker.relay import Relay
 from devstack.valkey import Valkey
+from score_maker.service_health import worker_health
 
 Rate = Callable[..., Awaitable[None]]
 States = Callable[[], Awaitable[dict[str, int]]]
@@ -68,6 +70,35 @@ async def test_a_commit_wakes_the_worker_and_sigterm_ends_it_cleanly(
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(20):
             assert await process.wait() == 0
+
+
+async def test_a_worker_reports_that_it_lives_and_counts_what_it_settles(
+    worker_url: str,
+    valkey: Valkey,
+    line_provider: FaultyLineProvider,
+    rate: Rate,
+    states: States,
+    worker_engine: AsyncEngine,
+) -> None:
+    async def counted() -> dict[str, int]:
+        async with worker_engine.connect() as connection:
+            rows = await connection.execute(
+                text("SELECT outcome || reason AS ruling, sum(ratings)::int AS ratings FROM throughput GROUP BY ruling")
+            )
+            return {row.ruling: row.ratings for row in rows}
+
+    async with Redis.from_url(valkey.url) as redis:
+        await redis.flushall()
+        assert await worker_health(redis) == "silent"
+        async with worker(worker_url, valkey.url, line_provider.address):
+            await rate(3)
+            await eventually(states, {"confirmed": 3})
+            await eventually(counted, {"applied": 3})
+            await rate(2, event_id=2)
+            await eventually(counted, {"applied": 5})
+            async with asyncio.timeout(20):
+                while await worker_health(redis) != "reporting":
+                    await asyncio.sleep(0.02)
 
 
 async def test_ratings_are_relayed_while_redis_is_away(

@@ -34,6 +34,15 @@ def _redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _token(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value()
+    if len(token) < 16:
+        raise ValueError("must be at least 16 characters long")
+    if not all("!" <= character <= "~" for character in token):
+        raise ValueError("must consist of ASCII characters without spaces, since it travels in headers")
+    return value
+
+
 def _number(value: object) -> object:
     try:
         return float(value) if isinstance(value, str) else value
@@ -86,6 +95,7 @@ def _origin(value: str) -> str:
 
 PostgresUrl = Annotated[SecretStr, AfterValidator(_asyncpg_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+Token = Annotated[SecretStr, AfterValidator(_token)]
 # Pydantic itself takes a number for seconds, but not the text that every environment variable is.
 Seconds = Annotated[timedelta, BeforeValidator(_number), AfterValidator(_some_time)]
 Address = Annotated[str, Field(pattern=r"^\S+:\d+$")]

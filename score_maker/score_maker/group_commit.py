@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from score_maker import scores
 from score_maker.database import is_unreachable
-from score_maker.domain import Outcome
+from score_maker.domain import Outcome, Score
 from score_maker.scores import Submission
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ class _Waiting:
 class GroupCommit:
     """Commits submissions in groups of at most `max_group`, and turns away what exceeds `max_waiting`.
 
-    Used as an async context manager; leaving it commits what still waits.
+    Used as an async context manager; leaving it commits what still waits. `accepted` counts the ratings that were.
     """
 
     def __init__(self, engine: AsyncEngine, *, max_group: int = 1_000, max_waiting: int = 10_000) -> None:
@@ -50,6 +50,7 @@ class GroupCommit:
         self._waiting: list[_Waiting] = []
         self._arrival = asyncio.Event()
         self._closing = False
+        self.accepted = 0
 
     async def __aenter__(self) -> Self:
         self._committer = asyncio.create_task(self._commit_groups(), name="group-commit")
@@ -104,6 +105,7 @@ class GroupCommit:
             _fail(group, error)
             raise
         else:
+            self.accepted += sum(1 for outcome in outcomes if isinstance(outcome, Score))
             for waiting, outcome in zip(group, outcomes, strict=True):
                 if not waiting.answer.done():
                     waiting.answer.set_result(outcome)

@@ -16,6 +16,8 @@ _WORKER_GRANTS = (
     "GRANT SELECT, INSERT, UPDATE, DELETE ON scores_outbox TO {role}",
     "GRANT SELECT, INSERT ON final_results TO {role}",
     "GRANT SELECT, UPDATE ON forgotten_raters TO {role}",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON throughput TO {role}",
+    "GRANT SELECT, INSERT, UPDATE ON last_reconciliation TO {role}",
 )
 
 

@@ -6,7 +6,7 @@ there once more, through the outbox like any other rating. Ratings with a messag
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import func, select, text
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from score_maker.domain import AppliedVersion, Mending, Score, mend
 from score_maker.scores import score_of
 from score_maker.settlement import write_settled
-from score_maker.tables import final_results, scores
+from score_maker.tables import final_results, last_reconciliation, scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,35 @@ async def record_final_result(
         event_id=event_id, score_count=count, score_sum=total, finalized_at=finalized_at
     )
     await connection.execute(statement.on_conflict_do_nothing())
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A pass of reconciliation over all events that line_provider has, and those that differed at its end."""
+
+    finished_at: datetime
+    age: timedelta
+    events: int
+    divergent_event_ids: list[int]
+
+
+async def record_pass(connection: AsyncConnection, *, events: int, divergent_event_ids: Sequence[int]) -> None:
+    """Records a pass that ends now, in place of the one before."""
+    found = {"finished_at": func.now(), "events": events, "divergent_event_ids": list(divergent_event_ids)}
+    statement = insert(last_reconciliation).values(**found)
+    await connection.execute(statement.on_conflict_do_update(index_elements=["is_last"], set_=found))
+
+
+async def last_pass(connection: AsyncConnection) -> Pass | None:
+    """The pass that ended last, whatever worker made it; None where none ever did."""
+    query = select(
+        last_reconciliation.c.finished_at,
+        (func.now() - last_reconciliation.c.finished_at).label("age"),
+        last_reconciliation.c.events,
+        last_reconciliation.c.divergent_event_ids,
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return Pass(*row) if row else None
 
 
 async def clock(connection: AsyncConnection) -> datetime:

@@ -16,6 +16,7 @@ from score_maker.configuration import (
     RateLimit,
     RedisUrl,
     Seconds,
+    Token,
     WebAddress,
 )
 from score_maker.issued_tokens import ALGORITHMS
@@ -43,6 +44,8 @@ class Settings(MigrationSettings):
     line_provider_address: Address
     secret_key: SecretStr = Field(min_length=32)
     """Signs the tokens that tell raters apart, and hides which subject of an issuer a rater is."""
+    admin_token: Token | None = None
+    """Lets its bearer use /ops, which is not there without it."""
     identity: Literal["anonymous", "jwt"] = "anonymous"
     """Who tells raters apart: this service, by cookies and tokens of its own, or the issuer of JWTs."""
     jwt_issuer: str | None = Field(default=None, min_length=1, pattern=r"^\S+$", validate_default=True)

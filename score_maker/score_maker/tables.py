@@ -1,7 +1,9 @@
 """The tables of score_maker's database. Their checks and their tuning are in the migrations."""
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Identity,
@@ -84,4 +86,24 @@ raters = Table(
     metadata,
     Column("subject_key", LargeBinary, primary_key=True),
     Column("rater_id", Uuid, nullable=False, unique=True),
+)
+
+# How many ratings were accepted and ruled on in each five seconds of the last hour (see throughput.py).
+throughput = Table(
+    "throughput",
+    metadata,
+    Column("slot", DateTime(timezone=True), primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("ratings", BigInteger, nullable=False),
+)
+
+# What the last pass of reconciliation found: one row.
+last_reconciliation = Table(
+    "last_reconciliation",
+    metadata,
+    Column("is_last", Boolean, primary_key=True, server_default=text("true")),
+    Column("finished_at", DateTime(timezone=True), nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("divergent_event_ids", ARRAY(BigInteger), nullable=False),
 )

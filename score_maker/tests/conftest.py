@@ -17,6 +17,7 @@ from score_maker.configuration import load
 from score_maker.database import create_engine
 from score_maker.migrate import migrate
 from score_maker.settings import EXAMPLE, Settings
+from score_maker.tables import metadata
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,7 @@ async def database_url(postgres: Postgres) -> str:
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     engine = create_engine(database_url)
     async with engine.begin() as connection:
-        await connection.execute(text("TRUNCATE scores, scores_outbox, final_results, forgotten_raters, raters"))
+        await connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
     yield engine
     await engine.dispose()
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc
 
@@ -40,11 +41,13 @@ class ScriptedLineProvider(events_pb2_grpc.EventServiceServicer):
         self.watches = 0
         self._watchers: set[asyncio.Queue[events_pb2.Event]] = set()
         self._server: grpc.aio.Server | None = None
+        self._health = health.aio.HealthServicer()
         self.address = "127.0.0.1:0"
 
     async def start(self) -> None:
         self._server = grpc.aio.server()
         events_pb2_grpc.add_EventServiceServicer_to_server(self, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port(self.address)}"
         await self._server.start()
 
@@ -53,6 +56,11 @@ class ScriptedLineProvider(events_pb2_grpc.EventServiceServicer):
         if self._server is not None:
             await self._server.stop(grace=None)
             self._server = None
+
+    async def set_health(self, *, serving: bool) -> None:
+        """What it says of itself: at first that it serves."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set(health.OVERALL_HEALTH, status)
 
     def put(self, *events: events_pb2.Event) -> None:
         for each in events:

@@ -21,9 +21,10 @@ from score_maker.settings import Settings
 TOOLS = Path(sys.executable).parent
 # For a long run by hand: SCHEMATHESIS_EXAMPLES=500.
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "5")
+OPERATORS_TOKEN = "a-token-for-the-operators"
 OPERATIONS = {
-    "get": "list_events stream_events get_event get_score list_scores healthz readyz",
-    "post": "submit_score create_rater",
+    "get": "list_events stream_events get_event get_score list_scores healthz readyz get_saga list_outbox",
+    "post": "submit_score create_rater retry_messages",
     "put": "keep_rater",
     "delete": "withdraw_score forget_me",
 }
@@ -46,9 +47,9 @@ async def run(tool: str, *arguments: str | Path, folder: Path) -> str:
 
 @pytest.fixture
 async def unlimited(settings: Settings, line_provider: ScriptedLineProvider) -> AsyncIterator[AsyncClient]:
-    """Whose one rater may write as often as a machine does."""
+    """Whole, and its one rater and its operators may write as often as a machine does."""
     line_provider.put(*(event(event_id) for event_id in (1, 2, 3)))
-    without_limits = {"rate_limit_rater": "off", "rate_limit_address": "off"}
+    without_limits = {"rate_limit_rater": "off", "rate_limit_address": "off", "admin_token": OPERATORS_TOKEN}
     async with serving(Settings(**{**settings.model_dump(), **without_limits})) as client:
         yield client
 
@@ -62,15 +63,16 @@ async def test_made_up_requests_find_nothing_that_the_document_does_not_say(
     unlimited: AsyncClient, tmp_path: Path
 ) -> None:
     token = (await unlimited.post("/raters")).json()["token"]
-    said = await run(
-        "schemathesis",
-        *("--config-file", Path(__file__).with_name("schemathesis.toml")),
-        *("run", f"{unlimited.base_url}/openapi.json"),
-        *("--header", f"Authorization: Bearer {token}"),
-        *("--max-examples", EXAMPLES, "--generation-database", "none"),
-        folder=tmp_path,
-    )
-    assert "Tested: 11" in said
+    for whose, bearer, tested in (("--exclude-tag", token, 11), ("--include-tag", OPERATORS_TOKEN, 3)):
+        said = await run(
+            "schemathesis",
+            *("--config-file", Path(__file__).with_name("schemathesis.toml")),
+            *("run", f"{unlimited.base_url}/openapi.json", whose, "operations"),
+            *("--header", f"Authorization: Bearer {bearer}"),
+            *("--max-examples", EXAMPLES, "--generation-database", "none"),
+            folder=tmp_path,
+        )
+        assert f"Tested: {tested}" in said
 
 
 async def test_a_client_made_from_the_document_lists_events_and_rates(
@@ -104,8 +106,8 @@ async def test_a_client_made_from_the_document_lists_events_and_rates(
         assert (refused.status, refused.type_) == (410, "/problems/event-cancelled")
 
 
-async def test_every_operation_is_described_with_all_its_answers(api: AsyncClient) -> None:
-    document = await document_of(api)
+async def test_every_operation_is_described_with_all_its_answers(unlimited: AsyncClient) -> None:
+    document = await document_of(unlimited)
     tags = {tag["name"]: tag["description"] for tag in document["tags"]}
     found: dict[str, set[str]] = {}
     for operations in document["paths"].values():
@@ -131,6 +133,15 @@ async def test_every_kind_of_problem_is_in_the_document_and_explained_at_its_add
         assert explanation.status_code == 200
         assert problem_type.title in explanation.text
         assert problem_type.explanation[:40] in explanation.text.replace("\n", " ")
+
+
+async def test_the_document_says_what_only_operators_may_do(unlimited: AsyncClient) -> None:
+    document = await document_of(unlimited)
+    assert document["components"]["securitySchemes"].keys() == {"bearer", "cookie", "operator"}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            is_operators = operation.get("security") == [{"operator": []}]
+            assert is_operators is path.startswith("/ops/") is ("operations" in operation["tags"]), path
 
 
 async def test_the_document_says_how_raters_are_told_apart(

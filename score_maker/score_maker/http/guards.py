@@ -3,6 +3,7 @@
 Plain ASGI: the framework's base class for middleware holds streams back, and its own limit answers in plain text.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from fastapi import Request
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from score_maker.http import problems
 
-# A rating is a dozen bytes; nothing that the API takes comes near it.
+# A rating is a dozen bytes; nothing that the API takes comes near it, but for files.
 MAX_BODY_BYTES = 16 * 1024
 
 SECURITY_HEADERS = {
@@ -31,19 +32,21 @@ HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
 
 
 class BodyLimit:
-    """Answers 413 where a body is larger than `max_bytes`, whether it says so or just goes on."""
+    """Answers 413 where a body is larger than MAX_BODY_BYTES, or than `larger` says for its path, whether it says so
+    or just goes on."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp, larger: Mapping[str, int]) -> None:
         self._app = app
-        self._max_bytes = max_bytes
-        self._detail = f"A body may have {max_bytes} bytes at most."
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if _declared_length(scope) > self._max_bytes:
-            answer = problems.answer(Request(scope), problems.CONTENT_TOO_LARGE, self._detail)
+        max_bytes = self._larger.get(scope["path"], MAX_BODY_BYTES)
+        detail = f"A body may have {max_bytes} bytes at most."
+        if _declared_length(scope) > max_bytes:
+            answer = problems.answer(Request(scope), problems.CONTENT_TOO_LARGE, detail)
             await answer(scope, receive, send)
             return
         received = 0
@@ -53,9 +56,9 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > self._max_bytes:
+                if received > max_bytes:
                     # The one kind of error that the framework lets out of the reading of a body.
-                    raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._detail)
+                    raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
             return message
 
         await self._app(scope, receive_limited, send)

@@ -38,9 +38,15 @@ async def healthz() -> Health:
 @router.get("/readyz", responses={status.HTTP_503_SERVICE_UNAVAILABLE: {"model": Readiness}})
 async def readyz(state: State, response: Response) -> Readiness:
     """Ratings can be taken. Without line_provider or Redis they can too, and what they do without is reported."""
-    database, redis = await asyncio.gather(_database(state), _redis(state))
-    if database == "away":
+    result = await readiness(state)
+    if result.database == "away":
         response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    return result
+
+
+async def readiness(state: AppState) -> Readiness:
+    """Whether this process can take ratings, and what it does without."""
+    database, redis = await asyncio.gather(_database(state), _redis(state))
     return Readiness(
         status="ready" if database == "ok" else "not ready",
         database=database,

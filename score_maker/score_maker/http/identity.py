@@ -22,7 +22,7 @@ COOKIE = "scoreline_rater"
 # The longest that browsers keep one; it is set anew by each rating.
 COOKIE_SECONDS = 400 * 24 * 3600
 
-_READING = frozenset({"GET", "HEAD"})
+READING = frozenset({"GET", "HEAD"})
 
 router = APIRouter(tags=["raters"])
 
@@ -35,11 +35,11 @@ async def known_rater(request: Request, state: State) -> Rater | Subject | None:
     if isinstance(state.tokens, IssuedTokens):
         if authorization is not None:
             return await _subject(state.tokens, authorization)
-        if request.method not in _READING:
+        if request.method not in READING:
             raise _token_required()
         return None
     if authorization is not None:
-        rater = state.tokens.read(_bearer_token(authorization))
+        rater = state.tokens.read(bearer_token(authorization))
         if rater is None:
             raise _unknown_token("Send a token that POST /raters minted, as `Authorization: Bearer TOKEN`, or none.")
         return rater
@@ -63,6 +63,11 @@ AnyRater = Annotated[Rater | Subject, Depends(rater)]
 
 async def limit_writes(request: Request, state: State, known: KnownRater) -> None:
     """Raises Problem where the rater of the request, or its address, writes too often."""
+    await count_write(request, state, known)
+
+
+async def count_write(request: Request, state: AppState, known: Rater | Subject | None) -> None:
+    """Counts a write of the rater, where there is one, and of the address. Raises Problem where they are too many."""
     exceeded = await state.rate_limits.hit(
         address=request.client.host if request.client else None, rater=_counted_as(known) if known else None
     )
@@ -89,7 +94,7 @@ def _minted(state: AppState) -> Rater:
 
 async def _subject(tokens: IssuedTokens, authorization: str) -> Subject:
     try:
-        return await tokens.read(_bearer_token(authorization))
+        return await tokens.read(bearer_token(authorization))
     except UnacceptableToken as reason:
         raise _unknown_token(f"The token is not accepted: {reason}.") from None
     except CannotVerify:
@@ -97,7 +102,7 @@ async def _subject(tokens: IssuedTokens, authorization: str) -> Subject:
         raise Problem(UNAVAILABLE, detail, headers={"Retry-After": f"{PAUSE_SECONDS:.0f}"}) from None
 
 
-def _bearer_token(authorization: str) -> str:
+def bearer_token(authorization: str) -> str:
     """What the header holds of one; an empty one, which nobody has, for another scheme."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

@@ -25,6 +25,12 @@ _TAGS = {
     "scores": "Your ratings: give, change, withdraw, and see what became of them.",
     "raters": "Who rates.",
     "health": "For whoever runs the service.",
+    "operations": "The saga as it goes, and the events: for the operators, with their token.",
+}
+_OPERATOR = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "The operators' token, which the service was given as SCORE_MAKER_ADMIN_TOKEN",
 }
 _BEARER = {
     "anonymous": {"type": "http", "scheme": "bearer", "description": "A token of `POST /raters`"},
@@ -45,7 +51,10 @@ _COOKIE = {
 
 def described(settings: Settings) -> dict[str, Any]:
     """What FastAPI is told when it is made."""
-    tags = {name: text for name, text in _TAGS.items() if name != "raters" or settings.identity == "anonymous"}
+    absent = {"raters"} if settings.identity == "jwt" else set()
+    if settings.admin_token is None:
+        absent.add("operations")
+    tags = {name: text for name, text in _TAGS.items() if name not in absent}
     return {
         "title": "Scoreline",
         "summary": "Ratings of live events: none lost, none counted twice, none counted late",
@@ -84,8 +93,12 @@ def _add_security(document: dict[str, Any], settings: Settings) -> None:
     if settings.identity == "anonymous":
         document["components"]["securitySchemes"]["cookie"] = _COOKIE
         ways.append({"cookie": []})
+    if settings.admin_token is not None:
+        document["components"]["securitySchemes"]["operator"] = _OPERATOR
     for operations in document["paths"].values():
         for method, operation in operations.items():
-            if "401" in operation["responses"]:
+            if "operations" in operation["tags"]:
+                operation["security"] = [{"operator": []}]
+            elif "401" in operation["responses"]:
                 needed = settings.identity == "jwt" and method != "get"
                 operation["security"] = ways if needed else [*ways, {}]

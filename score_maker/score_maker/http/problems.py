@@ -75,7 +75,8 @@ CONTENT_TOO_LARGE = ProblemType(
     "content-too-large",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "The body is too large",
-    "Nothing that this API takes is longer than a few dozen bytes. Nothing was written.",
+    "Nothing that raters send is longer than a few dozen bytes; `detail` says how much this address takes. Nothing was "
+    "written.",
 )
 UNKNOWN_TOKEN = ProblemType(
     "unknown-token",
@@ -89,6 +90,13 @@ TOKEN_REQUIRED = ProblemType(
     HTTPStatus.UNAUTHORIZED,
     "Only raters with a token can do this",
     "Send the header `Authorization: Bearer TOKEN` with a token of the issuer that this service trusts.",
+)
+OPERATOR_TOKEN_REQUIRED = ProblemType(
+    "operator-token-required",
+    HTTPStatus.UNAUTHORIZED,
+    "Only the operators can do this",
+    "Send the header `Authorization: Bearer TOKEN` with the token that this service was given as "
+    "SCORE_MAKER_ADMIN_TOKEN.",
 )
 EVENT_NOT_FOUND = ProblemType(
     "event-not-found", HTTPStatus.NOT_FOUND, "There is no such event", "`GET /events` lists the events that there are."
@@ -169,6 +177,7 @@ PROBLEM_TYPES = {
         CONTENT_TOO_LARGE,
         UNKNOWN_TOKEN,
         TOKEN_REQUIRED,
+        OPERATOR_TOKEN_REQUIRED,
         EVENT_NOT_FOUND,
         EVENT_CLOSED,
         EVENT_FINAL,

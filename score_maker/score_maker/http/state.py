@@ -6,8 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
+import grpc
 import httpx
 from fastapi import Depends, Request
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -26,8 +28,10 @@ from score_maker.line_provider import open_channel
 from score_maker.ranking import Prior
 from score_maker.rate_limits import TIMEOUT_SECONDS, RateLimits
 from score_maker.raters import RaterTokens
+from score_maker.saga_monitor import SagaMonitor
 from score_maker.settings import Settings
 from score_maker.settlement_watch import SettlementWatch
+from score_maker.throughput import ACCEPTED, ThroughputRecorder
 
 # Requests are served from the first moment with what is known then; this only spares them the very first moment.
 SNAPSHOT_WAIT_SECONDS = 2
@@ -49,6 +53,9 @@ class AppState:
     tokens: RaterTokens | IssuedTokens
     issued_raters: IssuedRaters
     rate_limits: RateLimits
+    channel: grpc.aio.Channel
+    saga: SagaMonitor
+    admin_token: SecretStr | None
 
     def end_waits(self) -> None:
         """Has the requests answer that wait for something to happen, and ends the streams: the service stops."""
@@ -82,6 +89,9 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
         stack.push_async_callback(_cancel, telling)
         await feed.wait_for_snapshot(SNAPSHOT_WAIT_SECONDS)
         group_commit = await stack.enter_async_context(GroupCommit(engine, max_waiting=settings.max_waiting))
+        recorder = ThroughputRecorder(engine, lambda: {(ACCEPTED, ""): group_commit.accepted})
+        recording = asyncio.create_task(recorder.run(), name="throughput")
+        stack.push_async_callback(_cancel, recording)
         settlements = SettlementWatch(engine, database_url, max_waiting=settings.max_waiting)
         watching = asyncio.create_task(settlements.run(), name="settlement-watch")
         stack.push_async_callback(_cancel, watching)
@@ -100,6 +110,9 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
             tokens=tokens,
             issued_raters=IssuedRaters(engine),
             rate_limits=rate_limits,
+            channel=channel,
+            saga=SagaMonitor(engine),
+            admin_token=settings.admin_token,
         )
 
 

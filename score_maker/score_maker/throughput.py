@@ -1,0 +1,137 @@
+"""How much went through the saga lately: every process counts what it does, and adds it to a small table each second.
+
+So nothing is counted by looking at ratings, and what is shown costs the same with ten million of them. A process that
+is killed takes the counts of its last second with it: these figures say how it goes, and nothing rests on them.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Never
+
+import structlog
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import INTERVAL
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from score_maker.database import is_unreachable
+
+log = structlog.get_logger(__name__)
+
+RECORD_SECONDS = 1
+KEPT = timedelta(hours=1)
+FORGET_SECONDS = 60
+
+ACCEPTED = "accepted"
+
+# What became of ratings (ACCEPTED, or one of domain.Verdict), and the reason of a rejection, else empty.
+Outcome = tuple[str, str]
+
+_ADD = text("""
+    INSERT INTO throughput (slot, outcome, reason, ratings)
+    SELECT date_bin('5 seconds', now(), 'epoch'), outcome, reason, ratings
+    FROM unnest(CAST(:outcomes AS text[]), CAST(:reasons AS text[]), CAST(:ratings AS bigint[]))
+        AS counted(outcome, reason, ratings)
+    ORDER BY outcome, reason
+    ON CONFLICT (slot, outcome, reason) DO UPDATE SET ratings = throughput.ratings + excluded.ratings
+""")
+
+_FORGET = text("DELETE FROM throughput WHERE slot < now() - :kept").bindparams(bindparam("kept", type_=INTERVAL))
+
+
+class ThroughputRecorder:
+    """Records what `totals`, which counts this process's ratings by outcome and never falls, has grown by."""
+
+    def __init__(self, engine: AsyncEngine, totals: Callable[[], Mapping[Outcome, int]]) -> None:
+        self._engine = engine
+        self._totals = totals
+        self._recorded: Mapping[Outcome, int] = {}
+
+    async def run(self) -> Never:
+        """Records each second, and what it could not record later."""
+        loop = asyncio.get_running_loop()
+        forget_at = loop.time()
+        while True:
+            await asyncio.sleep(RECORD_SECONDS)
+            try:
+                await self.record()
+                if loop.time() >= forget_at:
+                    await self._forget()
+                    forget_at = loop.time() + FORGET_SECONDS
+            except (SQLAlchemyError, OSError, TimeoutError) as error:
+                if is_unreachable(error):
+                    log.debug("throughput_unrecorded", error=str(error))
+                else:
+                    log.exception("throughput_unrecorded")
+
+    async def record(self) -> None:
+        """Records what was counted since the last time."""
+        totals = dict(self._totals())
+        grown = {outcome: total - self._recorded.get(outcome, 0) for outcome, total in totals.items()}
+        rows = [(outcome, reason, ratings) for (outcome, reason), ratings in grown.items() if ratings]
+        if not rows:
+            return
+        outcomes, reasons, ratings = zip(*rows, strict=True)
+        async with self._engine.begin() as connection:
+            await connection.execute(
+                _ADD, {"outcomes": list(outcomes), "reasons": list(reasons), "ratings": list(ratings)}
+            )
+        self._recorded = totals
+
+    async def _forget(self) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(_FORGET, {"kept": KEPT})
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Ratings of one outcome."""
+
+    outcome: str
+    reason: str | None
+    last_minute: int
+    last_hour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """What all processes together have counted; `minute` is how long the last minute is taken to be, about 60 s."""
+
+    counts: list[Count]
+    minute: timedelta
+
+    @property
+    def accepted_per_second(self) -> float:
+        return self._per_second(lambda count: count.outcome == ACCEPTED)
+
+    @property
+    def settled_per_second(self) -> float:
+        return self._per_second(lambda count: count.outcome != ACCEPTED)
+
+    @property
+    def verdicts(self) -> list[Count]:
+        return [count for count in self.counts if count.outcome != ACCEPTED]
+
+    def _per_second(self, is_meant: Callable[[Count], bool]) -> float:
+        return sum(count.last_minute for count in self.counts if is_meant(count)) / self.minute.total_seconds()
+
+
+_READ = text("""
+    SELECT outcome, nullif(reason, '') AS reason,
+        coalesce(sum(ratings) FILTER (WHERE slot >= minute.start), 0)::bigint AS last_minute,
+        coalesce(sum(ratings), 0)::bigint AS last_hour,
+        now() - minute.start AS minute
+    FROM (SELECT date_bin('5 seconds', now() - interval '1 minute', 'epoch') AS start) AS minute
+    LEFT JOIN throughput ON slot >= now() - :kept
+    GROUP BY outcome, reason, minute.start
+    ORDER BY outcome, reason NULLS FIRST
+""").bindparams(bindparam("kept", type_=INTERVAL))
+
+
+async def read(connection: AsyncConnection) -> Throughput:
+    """How much it was in the last minute and in the last hour."""
+    rows = (await connection.execute(_READ, {"kept": KEPT})).all()
+    counts = [Count(*row[:4]) for row in rows if row.outcome is not None]
+    return Throughput(counts, rows[0].minute)
