@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Never, TypeVar
-from zoneinfo import ZoneInfo
 
 import typer
 import uvloop
@@ -31,7 +30,7 @@ from line_provider.domain import (
     phase_of,
 )
 from line_provider.events import EventFilter
-from line_provider.importer import Format, Parsed, Rules, UnreadableFile
+from line_provider.importer import Format, Rules, UnreadableFile
 from line_provider.migrate import migrate as migrate_database
 from line_provider.settings import DatabaseSettings, Settings, load
 
@@ -86,9 +85,9 @@ def _duration(text: str) -> timedelta:
 
 def _zone(name: str) -> tzinfo:
     try:
-        return ZoneInfo(name)
-    except (KeyError, OSError, ValueError):
-        raise typer.BadParameter(f"{name!r} is no time zone like Europe/London") from None
+        return importer.parse_zone(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _shift(text: str) -> Shift:
@@ -187,7 +186,7 @@ def import_events(
     """
 
     try:
-        parsed = _parse(file, file_format, Rules(rate_until, timezone, source_name))
+        parsed = importer.parse_file(file.read_bytes(), file_format, Rules(rate_until, timezone, source_name))
         drafts = shift(parsed.drafts) if shift else parsed.drafts
     except UnreadableFile as error:
         _fail(f"{file.name}: {error}", code=1)
@@ -206,14 +205,6 @@ def import_events(
     print(f"{added} added, {len(drafts) - added} already there, {len(parsed.bad_rows)} bad rows")
     if parsed.bad_rows:
         raise typer.Exit(1)
-
-
-def _parse(file: Path, file_format: Format, rules: Rules) -> Parsed:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UnreadableFile("not UTF-8 text") from None
-    return importer.parse(text, file_format, rules)
 
 
 def _table(listed: list[Event], now: datetime) -> list[str]:

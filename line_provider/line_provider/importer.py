@@ -16,6 +16,7 @@ from hashlib import sha256
 from io import StringIO
 from math import ceil
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from line_provider.domain import EventDraft, Invalid, check_draft, check_text
 
@@ -55,6 +56,15 @@ class Parsed:
 
 class UnreadableFile(Exception):
     """The file as a whole is not what it should be."""
+
+
+def parse_file(content: bytes, file_format: Format, rules: Rules) -> Parsed:
+    """Every event that the file names. Raises UnreadableFile."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnreadableFile("not UTF-8 text") from None
+    return parse(text, file_format, rules)
 
 
 def parse(text: str, file_format: Format, rules: Rules) -> Parsed:
@@ -97,6 +107,14 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(days=days, hours=hours, minutes=minutes)
     except OverflowError:
         raise ValueError(f"{text!r} is too long") from None
+
+
+def parse_zone(name: str) -> tzinfo:
+    """Europe/London; raises ValueError."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        raise ValueError(f"{name!r} is no time zone like Europe/London") from None
 
 
 def to_utc(field: str, time: datetime, zone: tzinfo) -> datetime:
@@ -147,7 +165,7 @@ def _fixtures(text: str, rules: Rules) -> Iterator[EventDraft | BadRow]:
         raise UnreadableFile('not a fixtures file: an object with a list of "matches" is expected')
     tournament = content.get("name") or rules.source_name
     if not isinstance(tournament, str):
-        raise UnreadableFile('the tournament has no "name": give one with --source-name')
+        raise UnreadableFile('the tournament has no "name": give one as the name of the source')
     seen: Counter[str] = Counter()
     for number, match in enumerate(content["matches"], start=1):
         place = f"match {number}"

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
@@ -269,6 +270,66 @@ async def test_an_event_that_exists_already_is_not_created_again(server: Running
     assert len((await server.events.GetEvents(events_pb2.GetEventsRequest())).events) == 1
 
 
+def importing(content: str, **fields: Any) -> events_pb2.ImportEventsRequest:
+    return events_pb2.ImportEventsRequest(content=content.encode(), **fields)
+
+
+async def test_a_file_is_imported_with_a_report_and_again_without_effect(server: RunningServer) -> None:
+    file = """\ufefftitle,starts_at,deadline,description
+Opening night,2027-01-01T19:00,,In the great hall
+,2027-01-02T19:00,,
+Second night,2027-01-02T19:00+00:00,2027-01-02T23:00Z,
+Third night,tomorrow,,
+Second night,2027-01-02T19:00Z,,the same again
+"""
+    request = importing(
+        file, time_zone="Europe/Berlin", rate_until=Duration(seconds=3600), format=events_pb2.IMPORT_FORMAT_CSV
+    )
+    answer = await server.events.ImportEvents(request, metadata=ADMIN)
+    assert (len(answer.created_event_ids), answer.existing_count, answer.bad_row_count) == (2, 1, 2)
+    assert [(bad.place, bad.reason.partition(":")[0]) for bad in answer.bad_rows] == [
+        ("line 3", "title"),
+        ("line 5", "starts_at"),
+    ]
+    opening, second = [
+        (await server.events.GetEvent(events_pb2.GetEventRequest(event_id=event_id))).event
+        for event_id in answer.created_event_ids
+    ]
+    assert (opening.title, opening.description) == ("Opening night", "In the great hall")
+    assert opening.starts_at.ToDatetime(tzinfo=UTC) == datetime(2027, 1, 1, 18, tzinfo=UTC)
+    assert opening.deadline.ToDatetime(tzinfo=UTC) == datetime(2027, 1, 1, 19, tzinfo=UTC)
+    assert second.deadline.ToDatetime(tzinfo=UTC) == datetime(2027, 1, 2, 23, tzinfo=UTC)
+
+    again = await server.events.ImportEvents(request, metadata=ADMIN)
+    assert (list(again.created_event_ids), again.existing_count, again.bad_row_count) == ([], 3, 2)
+    request.source_name = "another season"
+    apart = await server.events.ImportEvents(request, metadata=ADMIN)
+    assert len(apart.created_event_ids) == 2
+
+
+async def test_what_an_import_does_not_say_is_guessed_and_an_event_may_be_rated_for_two_days(
+    server: RunningServer,
+) -> None:
+    request = importing('{"title": "Opening night", "starts_at": "2027-01-01T19:00"}')
+    answer = await server.events.ImportEvents(request, metadata=ADMIN)
+    found = events_pb2.GetEventRequest(event_id=answer.created_event_ids[0])
+    event = (await server.events.GetEvent(found)).event
+    assert event.starts_at.ToDatetime(tzinfo=UTC) == datetime(2027, 1, 1, 19, tzinfo=UTC)
+    assert event.deadline.ToDatetime(tzinfo=UTC) == datetime(2027, 1, 3, 19, tzinfo=UTC)
+
+
+async def test_the_largest_file_is_imported_and_its_report_fits_into_an_answer(server: RunningServer) -> None:
+    head, good, bad = "title,starts_at\n", "a{:05},2027-01-01T19:00\n", f"b,{'x' * 900}\n"
+    rows = [good.format(number) for number in range(2_000)]
+    rows += [bad] * ((1024 * 1024 - len(head) - sum(map(len, rows))) // len(bad))
+    request = importing(head + "".join(rows))
+    answer = await server.events.ImportEvents(request, metadata=ADMIN)
+    assert len(answer.created_event_ids) == 2_000
+    assert answer.bad_row_count == len(rows) - 2_000 > 1_000
+    assert len(answer.bad_rows) == 1_000
+    assert all(row.reason.startswith("starts_at: must look like") for row in answer.bad_rows)
+
+
 async def test_a_cancelled_event_is_not_updated(server: RunningServer, add_event: AddEvent) -> None:
     event_id = (await add_event()).event_id
     await server.events.CancelEvent(events_pb2.CancelEventRequest(event_id=event_id), metadata=ADMIN)
@@ -319,6 +380,17 @@ def update(*paths: str, **fields: Any) -> events_pb2.UpdateEventRequest:
         ("UpdateEvent", update("deadline", deadline=BEYOND_THE_CALENDAR), "deadline: must be a time from the year 1"),
         ("UpdateEvent", update("deadline", deadline=Timestamp()), "deadline: must not be before starts_at"),
         ("CancelEvent", events_pb2.CancelEventRequest(event_id=0), "event_id: must be 1 to"),
+        ("ImportEvents", importing("name,when\n"), "content: the first line names no column starts_at and no column"),
+        ("ImportEvents", importing("[1]"), "content: not a fixtures file"),
+        ("ImportEvents", importing('{"matches": []}'), 'content: the tournament has no "name"'),
+        ("ImportEvents", events_pb2.ImportEventsRequest(content=b"\xff"), "content: not UTF-8 text"),
+        ("ImportEvents", importing("x" * (1024 * 1024 + 1)), "content: must be at most 1,048,576 bytes"),
+        ("ImportEvents", importing("", format=9), "format: must be"),
+        ("ImportEvents", importing("", time_zone="Atlantis/Center"), "time_zone: 'Atlantis/Center' is no time zone"),
+        ("ImportEvents", importing("", time_zone="../UTC"), "time_zone: '../UTC' is no time zone"),
+        ("ImportEvents", importing("", rate_until=Duration(seconds=-1)), "rate_until: must not be negative"),
+        ("ImportEvents", importing("", rate_until=Duration(seconds=2**62)), "rate_until: must be a time from"),
+        ("ImportEvents", importing("", source_name="x" * 201), "source_name: must be at most 200 characters"),
     ],
 )
 async def test_a_bad_request_about_events_names_its_field_and_what_that_must_be(
@@ -401,6 +473,7 @@ async def test_nobody_writes_without_the_token(server: RunningServer, metadata: 
         server.events.CreateEvent(new_event(), metadata=metadata),
         server.events.UpdateEvent(update("title", title="x"), metadata=metadata),
         server.events.CancelEvent(events_pb2.CancelEventRequest(event_id=1), metadata=metadata),
+        server.events.ImportEvents(importing("title,starts_at\nx,2027-01-01T19:00\n"), metadata=metadata),
         server.scores.ApplyScores(scores_pb2.ApplyScoresRequest(), metadata=metadata),
         server.scores.UpdateEventStatusByScore(single(), metadata=metadata),
         server.scores.GetTotals(scores_pb2.GetTotalsRequest(), metadata=metadata),

@@ -240,7 +240,7 @@ def test_the_format_is_found_out(text: str, expected: Format) -> None:
         ("{broken", "not JSON: "),
         ("[1, 2]", "not a fixtures file"),
         ('{"name": "Cup",\n "matches": {}}', "not a fixtures file"),
-        (tournament(match(), name=None), 'has no "name": give one with --source-name'),
+        (tournament(match(), name=None), 'has no "name": give one as the name of the source'),
     ],
 )
 def test_a_file_that_is_something_else_is_refused_as_a_whole(text: str, message: str) -> None:

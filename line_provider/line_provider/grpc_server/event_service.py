@@ -1,17 +1,29 @@
-"""EventService: what the contract says of events, told by events.py and watch.py."""
+"""EventService: what the contract says of events, told by events.py, importer.py and watch.py."""
 # ruff: noqa: N802 - the methods bear the contract's names
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider import events
-from line_provider.domain import check_event_id
+from line_provider import events, importer
+from line_provider.domain import Invalid, check_event_id
 from line_provider.events import position_of
 from line_provider.grpc_server.page_tokens import page_token, position_after
-from line_provider.grpc_server.translate import draft_of, edit_of, event_message, filter_of, order_of, page_size_of
+from line_provider.grpc_server.translate import (
+    bad_row_message,
+    draft_of,
+    edit_of,
+    event_message,
+    filter_of,
+    import_format_of,
+    import_rules_of,
+    order_of,
+    page_size_of,
+)
+from line_provider.importer import UnreadableFile
 from line_provider.watch import EventFeed
 from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc
 
@@ -19,6 +31,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 # A client takes messages of 4 MiB unless it says otherwise: a page of long descriptions ends before that.
 LARGEST_PAGE_BYTES = 3 * 1024 * 1024
+
+LARGEST_FILE_BYTES = 1024 * 1024
+MOST_BAD_ROWS = 1_000
 
 
 class EventService(events_pb2_grpc.EventServiceServicer):
@@ -73,6 +88,26 @@ class EventService(events_pb2_grpc.EventServiceServicer):
         async with self._engine.begin() as connection:
             event = await events.cancel(connection, event_id)
         return events_pb2.CancelEventResponse(event=event_message(event))
+
+    async def ImportEvents(
+        self, request: events_pb2.ImportEventsRequest, _context: Context
+    ) -> events_pb2.ImportEventsResponse:
+        file_format, rules = import_format_of(request), import_rules_of(request)
+        if len(request.content) > LARGEST_FILE_BYTES:
+            raise Invalid("content", f"must be at most {LARGEST_FILE_BYTES:,} bytes, not {len(request.content):,}")
+        try:
+            # Thousands of rows, while other calls go on.
+            parsed = await asyncio.to_thread(importer.parse_file, request.content, file_format, rules)
+        except UnreadableFile as error:
+            raise Invalid("content", str(error)) from None
+        async with self._engine.begin() as connection:
+            created = await events.create_missing(connection, parsed.drafts)
+        return events_pb2.ImportEventsResponse(
+            created_event_ids=[event.event_id for event in created],
+            existing_count=len(parsed.drafts) - len(created),
+            bad_row_count=len(parsed.bad_rows),
+            bad_rows=[bad_row_message(bad) for bad in parsed.bad_rows[:MOST_BAD_ROWS]],
+        )
 
     async def WatchEvents(
         self, _request: events_pb2.WatchEventsRequest, _context: Context

@@ -1,7 +1,7 @@
 """Between the contract's messages and plain data. Whatever a message gets wrong is Invalid, naming the field."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -25,6 +25,7 @@ from line_provider.domain import (
     check_text,
 )
 from line_provider.events import EventFilter
+from line_provider.importer import BadRow, Format, Rules, parse_zone
 from scoreline.line_provider.v1 import events_pb2, scores_pb2
 
 T = TypeVar("T")
@@ -64,6 +65,15 @@ _REASONS = {
     Reason.EVENT_FINAL: scores_pb2.REJECTION_REASON_EVENT_FINAL,
     Reason.DEADLINE_PASSED: scores_pb2.REJECTION_REASON_DEADLINE_PASSED,
 }
+_IMPORT_FORMATS = {
+    events_pb2.IMPORT_FORMAT_UNSPECIFIED: Format.AUTO,
+    events_pb2.IMPORT_FORMAT_FIXTURES: Format.FIXTURES,
+    events_pb2.IMPORT_FORMAT_CSV: Format.CSV,
+    events_pb2.IMPORT_FORMAT_JSON_LINES: Format.JSON_LINES,
+}
+_RATE_UNTIL = timedelta(hours=48)
+# A row may hold a long text, and its reason says what is wrong with it.
+_LONGEST_REASON = 500
 _EDITABLE = ("title", "description", "starts_at", "deadline")
 
 
@@ -136,6 +146,28 @@ def edit_of(request: events_pb2.UpdateEventRequest) -> EventEdit:
         starts_at=starts_at,
         deadline=deadline,
     )
+
+
+def import_format_of(request: events_pb2.ImportEventsRequest) -> Format:
+    return _choice("format", request.format, _IMPORT_FORMATS)
+
+
+def import_rules_of(request: events_pb2.ImportEventsRequest) -> Rules:
+    try:
+        rate_until = request.rate_until.ToTimedelta() if request.HasField("rate_until") else _RATE_UNTIL
+    except (ValueError, OverflowError):
+        raise Invalid("rate_until", "must be a time from 0 to 10,000 years") from None
+    if rate_until < timedelta(0):
+        raise Invalid("rate_until", "must not be negative")
+    try:
+        zone = parse_zone(request.time_zone or "UTC")
+    except ValueError as error:
+        raise Invalid("time_zone", str(error)) from None
+    return Rules(rate_until, zone, check_text("source_name", request.source_name, at_most=200) or None)
+
+
+def bad_row_message(bad: BadRow) -> events_pb2.BadRow:
+    return events_pb2.BadRow(place=bad.place[:_LONGEST_REASON], reason=bad.reason[:_LONGEST_REASON])
 
 
 def applied_message(score: AppliedScore) -> scores_pb2.AppliedScore:

@@ -22,53 +22,62 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'scoreline/line_provider/v1/events.proto\x12\x1ascoreline.line_provider.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"<\n\x0bScoreTotals\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x0b\n\x03sum\x18\x02 \x01(\x03\x12\x11\n\thistogram\x18\x03 \x03(\x03\"\xf7\x03\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12-\n\tstarts_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x06status\x18\x06 \x01(\x0e\x32\'.scoreline.line_provider.v1.EventStatus\x12\x30\n\x0c\x63\x61ncelled_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x66inalized_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x06totals\x18\t \x01(\x0b\x32\'.scoreline.line_provider.v1.ScoreTotals\x12\x10\n\x08revision\x18\n \x01(\x03\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65xternal_id\x18\r \x01(\t\"\xef\x01\n\x10GetEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x37\n\x06status\x18\x03 \x01(\x0e\x32\'.scoreline.line_provider.v1.EventStatus\x12\x35\n\x05phase\x18\x04 \x01(\x0e\x32&.scoreline.line_provider.v1.EventPhase\x12\r\n\x05query\x18\x05 \x01(\t\x12\x35\n\x05order\x18\x06 \x01(\x0e\x32&.scoreline.line_provider.v1.EventOrder\"_\n\x11GetEventsResponse\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.scoreline.line_provider.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x0fGetEventRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\"D\n\x10GetEventResponse\x12\x30\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.scoreline.line_provider.v1.Event\"\xaa\x01\n\x12\x43reateEventRequest\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12-\n\tstarts_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65xternal_id\x18\x05 \x01(\t\"G\n\x13\x43reateEventResponse\x12\x30\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.scoreline.line_provider.v1.Event\"\xd8\x01\n\x12UpdateEventRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\r\n\x05title\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12-\n\tstarts_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x13UpdateEventResponse\x12\x30\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.scoreline.line_provider.v1.Event\"&\n\x12\x43\x61ncelEventRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\"G\n\x13\x43\x61ncelEventResponse\x12\x30\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.scoreline.line_provider.v1.Event\"\x14\n\x12WatchEventsRequest\"\x9f\x01\n\x13WatchEventsResponse\x12\x32\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.scoreline.line_provider.v1.EventH\x00\x12I\n\x11snapshot_complete\x18\x02 \x01(\x0b\x32,.scoreline.line_provider.v1.SnapshotCompleteH\x00\x42\t\n\x07message\"\x12\n\x10SnapshotComplete*\x81\x01\n\x0b\x45ventStatus\x12\x1c\n\x18\x45VENT_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45VENT_STATUS_PROCESSING\x10\x01\x12\x1a\n\x16\x45VENT_STATUS_LOW_SCORE\x10\x02\x12\x1b\n\x17\x45VENT_STATUS_HIGH_SCORE\x10\x03*\x89\x01\n\nEventPhase\x12\x1b\n\x17\x45VENT_PHASE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45VENT_PHASE_OPEN\x10\x01\x12\x16\n\x12\x45VENT_PHASE_CLOSED\x10\x02\x12\x19\n\x15\x45VENT_PHASE_CANCELLED\x10\x03\x12\x15\n\x11\x45VENT_PHASE_FINAL\x10\x04*v\n\nEventOrder\x12\x1b\n\x17\x45VENT_ORDER_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45VENT_ORDER_DEADLINE\x10\x01\x12\x19\n\x15\x45VENT_ORDER_STARTS_AT\x10\x02\x12\x16\n\x12\x45VENT_ORDER_NEWEST\x10\x03\x32\xa1\x05\n\x0c\x45ventService\x12h\n\tGetEvents\x12,.scoreline.line_provider.v1.GetEventsRequest\x1a-.scoreline.line_provider.v1.GetEventsResponse\x12\x65\n\x08GetEvent\x12+.scoreline.line_provider.v1.GetEventRequest\x1a,.scoreline.line_provider.v1.GetEventResponse\x12n\n\x0b\x43reateEvent\x12..scoreline.line_provider.v1.CreateEventRequest\x1a/.scoreline.line_provider.v1.CreateEventResponse\x12n\n\x0bUpdateEvent\x12..scoreline.line_provider.v1.UpdateEventRequest\x1a/.scoreline.line_provider.v1.UpdateEventResponse\x12n\n\x0b\x43\x61ncelEvent\x12..scoreline.line_provider.v1.CancelEventRequest\x1a/.scoreline.line_provider.v1.CancelEventResponse\x12p\n\x0bWatchEvents\x12..scoreline.line_provider.v1.WatchEventsRequest\x1a/.scoreline.line_provider.v1.WatchEventsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'scoreline/line_provider/v1/events.proto\x12\x1ascoreline.line_provider.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"<\n\x0bScoreTotals\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x0b\n\x03sum\x18\x02 \x01(\x03\x12\x11\n\thistogram\x18\x03 \x03(\x03\"\xf7\x03\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12-\n\tstarts_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x06status\x18\x06 \x01(\x0e\x32\'.scoreline.line_provider.v1.EventStatus\x12\x30\n\x0c\x63\x61ncelled_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x66inalized_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x06totals\x18\t \x01(\x0b\x32\'.scoreline.line_provider.v1.ScoreTotals\x12\x10\n\x08revision\x18\n \x01(\x03\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65xternal_id\x18\r \x01(\t\"\xef\x01\n\x10GetEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x37\n\x06status\x18\x03 \x01(\x0e\x32\'.scoreline.line_provider.v1.EventStatus\x12\x35\n\x05phase\x18\x04 \x01(\x0e\x32&.scoreline.line_provider.v1.EventPhase\x12\r\n\x05query\x18\x05 \x01(\t\x12\x35\n\x05order\x18\x06 \x01(\x0e\x32&.scoreline.line_provider.v1.EventOrder\"_\n\x11GetEventsResponse\x12\x31\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.scoreline.line_provider.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x0fGetEventRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\"D\n\x10GetEventResponse\x12\x30\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.scoreline.line_provider.v1.Event\"\xaa\x01\n\x12\x43reateEventRequest\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12-\n\tstarts_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65xternal_id\x18\x05 \x01(\t\"G\n\x13\x43reateEventResponse\x12\x30\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.scoreline.line_provider.v1.Event\"\xd8\x01\n\x12UpdateEventRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\r\n\x05title\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12-\n\tstarts_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x13UpdateEventResponse\x12\x30\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.scoreline.line_provider.v1.Event\"&\n\x12\x43\x61ncelEventRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\"G\n\x13\x43\x61ncelEventResponse\x12\x30\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.scoreline.line_provider.v1.Event\"\xb7\x01\n\x13ImportEventsRequest\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x38\n\x06\x66ormat\x18\x02 \x01(\x0e\x32(.scoreline.line_provider.v1.ImportFormat\x12-\n\nrate_until\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\ttime_zone\x18\x04 \x01(\t\x12\x13\n\x0bsource_name\x18\x05 \x01(\t\"\x96\x01\n\x14ImportEventsResponse\x12\x19\n\x11\x63reated_event_ids\x18\x01 \x03(\x03\x12\x16\n\x0e\x65xisting_count\x18\x02 \x01(\x03\x12\x15\n\rbad_row_count\x18\x03 \x01(\x03\x12\x34\n\x08\x62\x61\x64_rows\x18\x04 \x03(\x0b\x32\".scoreline.line_provider.v1.BadRow\"\'\n\x06\x42\x61\x64Row\x12\r\n\x05place\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x14\n\x12WatchEventsRequest\"\x9f\x01\n\x13WatchEventsResponse\x12\x32\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.scoreline.line_provider.v1.EventH\x00\x12I\n\x11snapshot_complete\x18\x02 \x01(\x0b\x32,.scoreline.line_provider.v1.SnapshotCompleteH\x00\x42\t\n\x07message\"\x12\n\x10SnapshotComplete*\x81\x01\n\x0b\x45ventStatus\x12\x1c\n\x18\x45VENT_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45VENT_STATUS_PROCESSING\x10\x01\x12\x1a\n\x16\x45VENT_STATUS_LOW_SCORE\x10\x02\x12\x1b\n\x17\x45VENT_STATUS_HIGH_SCORE\x10\x03*\x89\x01\n\nEventPhase\x12\x1b\n\x17\x45VENT_PHASE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45VENT_PHASE_OPEN\x10\x01\x12\x16\n\x12\x45VENT_PHASE_CLOSED\x10\x02\x12\x19\n\x15\x45VENT_PHASE_CANCELLED\x10\x03\x12\x15\n\x11\x45VENT_PHASE_FINAL\x10\x04*v\n\nEventOrder\x12\x1b\n\x17\x45VENT_ORDER_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45VENT_ORDER_DEADLINE\x10\x01\x12\x19\n\x15\x45VENT_ORDER_STARTS_AT\x10\x02\x12\x16\n\x12\x45VENT_ORDER_NEWEST\x10\x03*~\n\x0cImportFormat\x12\x1d\n\x19IMPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16IMPORT_FORMAT_FIXTURES\x10\x01\x12\x15\n\x11IMPORT_FORMAT_CSV\x10\x02\x12\x1c\n\x18IMPORT_FORMAT_JSON_LINES\x10\x03\x32\x94\x06\n\x0c\x45ventService\x12h\n\tGetEvents\x12,.scoreline.line_provider.v1.GetEventsRequest\x1a-.scoreline.line_provider.v1.GetEventsResponse\x12\x65\n\x08GetEvent\x12+.scoreline.line_provider.v1.GetEventRequest\x1a,.scoreline.line_provider.v1.GetEventResponse\x12n\n\x0b\x43reateEvent\x12..scoreline.line_provider.v1.CreateEventRequest\x1a/.scoreline.line_provider.v1.CreateEventResponse\x12n\n\x0bUpdateEvent\x12..scoreline.line_provider.v1.UpdateEventRequest\x1a/.scoreline.line_provider.v1.UpdateEventResponse\x12n\n\x0b\x43\x61ncelEvent\x12..scoreline.line_provider.v1.CancelEventRequest\x1a/.scoreline.line_provider.v1.CancelEventResponse\x12q\n\x0cImportEvents\x12/.scoreline.line_provider.v1.ImportEventsRequest\x1a\x30.scoreline.line_provider.v1.ImportEventsResponse\x12p\n\x0bWatchEvents\x12..scoreline.line_provider.v1.WatchEventsRequest\x1a/.scoreline.line_provider.v1.WatchEventsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'scoreline.line_provider.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVENTSTATUS']._serialized_start=2008
-  _globals['_EVENTSTATUS']._serialized_end=2137
-  _globals['_EVENTPHASE']._serialized_start=2140
-  _globals['_EVENTPHASE']._serialized_end=2277
-  _globals['_EVENTORDER']._serialized_start=2279
-  _globals['_EVENTORDER']._serialized_end=2397
-  _globals['_SCORETOTALS']._serialized_start=138
-  _globals['_SCORETOTALS']._serialized_end=198
-  _globals['_EVENT']._serialized_start=201
-  _globals['_EVENT']._serialized_end=704
-  _globals['_GETEVENTSREQUEST']._serialized_start=707
-  _globals['_GETEVENTSREQUEST']._serialized_end=946
-  _globals['_GETEVENTSRESPONSE']._serialized_start=948
-  _globals['_GETEVENTSRESPONSE']._serialized_end=1043
-  _globals['_GETEVENTREQUEST']._serialized_start=1045
-  _globals['_GETEVENTREQUEST']._serialized_end=1080
-  _globals['_GETEVENTRESPONSE']._serialized_start=1082
-  _globals['_GETEVENTRESPONSE']._serialized_end=1150
-  _globals['_CREATEEVENTREQUEST']._serialized_start=1153
-  _globals['_CREATEEVENTREQUEST']._serialized_end=1323
-  _globals['_CREATEEVENTRESPONSE']._serialized_start=1325
-  _globals['_CREATEEVENTRESPONSE']._serialized_end=1396
-  _globals['_UPDATEEVENTREQUEST']._serialized_start=1399
-  _globals['_UPDATEEVENTREQUEST']._serialized_end=1615
-  _globals['_UPDATEEVENTRESPONSE']._serialized_start=1617
-  _globals['_UPDATEEVENTRESPONSE']._serialized_end=1688
-  _globals['_CANCELEVENTREQUEST']._serialized_start=1690
-  _globals['_CANCELEVENTREQUEST']._serialized_end=1728
-  _globals['_CANCELEVENTRESPONSE']._serialized_start=1730
-  _globals['_CANCELEVENTRESPONSE']._serialized_end=1801
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=1803
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=1823
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1826
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=1985
-  _globals['_SNAPSHOTCOMPLETE']._serialized_start=1987
-  _globals['_SNAPSHOTCOMPLETE']._serialized_end=2005
-  _globals['_EVENTSERVICE']._serialized_start=2400
-  _globals['_EVENTSERVICE']._serialized_end=3073
+  _globals['_EVENTSTATUS']._serialized_start=2420
+  _globals['_EVENTSTATUS']._serialized_end=2549
+  _globals['_EVENTPHASE']._serialized_start=2552
+  _globals['_EVENTPHASE']._serialized_end=2689
+  _globals['_EVENTORDER']._serialized_start=2691
+  _globals['_EVENTORDER']._serialized_end=2809
+  _globals['_IMPORTFORMAT']._serialized_start=2811
+  _globals['_IMPORTFORMAT']._serialized_end=2937
+  _globals['_SCORETOTALS']._serialized_start=170
+  _globals['_SCORETOTALS']._serialized_end=230
+  _globals['_EVENT']._serialized_start=233
+  _globals['_EVENT']._serialized_end=736
+  _globals['_GETEVENTSREQUEST']._serialized_start=739
+  _globals['_GETEVENTSREQUEST']._serialized_end=978
+  _globals['_GETEVENTSRESPONSE']._serialized_start=980
+  _globals['_GETEVENTSRESPONSE']._serialized_end=1075
+  _globals['_GETEVENTREQUEST']._serialized_start=1077
+  _globals['_GETEVENTREQUEST']._serialized_end=1112
+  _globals['_GETEVENTRESPONSE']._serialized_start=1114
+  _globals['_GETEVENTRESPONSE']._serialized_end=1182
+  _globals['_CREATEEVENTREQUEST']._serialized_start=1185
+  _globals['_CREATEEVENTREQUEST']._serialized_end=1355
+  _globals['_CREATEEVENTRESPONSE']._serialized_start=1357
+  _globals['_CREATEEVENTRESPONSE']._serialized_end=1428
+  _globals['_UPDATEEVENTREQUEST']._serialized_start=1431
+  _globals['_UPDATEEVENTREQUEST']._serialized_end=1647
+  _globals['_UPDATEEVENTRESPONSE']._serialized_start=1649
+  _globals['_UPDATEEVENTRESPONSE']._serialized_end=1720
+  _globals['_CANCELEVENTREQUEST']._serialized_start=1722
+  _globals['_CANCELEVENTREQUEST']._serialized_end=1760
+  _globals['_CANCELEVENTRESPONSE']._serialized_start=1762
+  _globals['_CANCELEVENTRESPONSE']._serialized_end=1833
+  _globals['_IMPORTEVENTSREQUEST']._serialized_start=1836
+  _globals['_IMPORTEVENTSREQUEST']._serialized_end=2019
+  _globals['_IMPORTEVENTSRESPONSE']._serialized_start=2022
+  _globals['_IMPORTEVENTSRESPONSE']._serialized_end=2172
+  _globals['_BADROW']._serialized_start=2174
+  _globals['_BADROW']._serialized_end=2213
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=2215
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=2235
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=2238
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=2397
+  _globals['_SNAPSHOTCOMPLETE']._serialized_start=2399
+  _globals['_SNAPSHOTCOMPLETE']._serialized_end=2417
+  _globals['_EVENTSERVICE']._serialized_start=2940
+  _globals['_EVENTSERVICE']._serialized_end=3728
 # @@protoc_insertion_point(module_scope)

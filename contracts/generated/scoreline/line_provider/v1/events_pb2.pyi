@@ -5,6 +5,7 @@ What line_provider promises about events: who may rate what until when, and what
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -102,6 +103,38 @@ EVENT_ORDER_STARTS_AT: EventOrder.ValueType  # 2
 EVENT_ORDER_NEWEST: EventOrder.ValueType  # 3
 """Last created first."""
 Global___EventOrder: _TypeAlias = EventOrder  # noqa: Y015
+
+class _ImportFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ImportFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImportFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    IMPORT_FORMAT_UNSPECIFIED: _ImportFormat.ValueType  # 0
+    """As the content looks."""
+    IMPORT_FORMAT_FIXTURES: _ImportFormat.ValueType  # 1
+    """One JSON object with `matches`, as openfootball publishes fixtures."""
+    IMPORT_FORMAT_CSV: _ImportFormat.ValueType  # 2
+    """CSV whose first line names the columns: `title` and `starts_at`, and perhaps `description`, `deadline` and
+    `external_id`.
+    """
+    IMPORT_FORMAT_JSON_LINES: _ImportFormat.ValueType  # 3
+    """A JSON object with the same fields in each line."""
+
+class ImportFormat(_ImportFormat, metaclass=_ImportFormatEnumTypeWrapper):
+    """How a file lists events."""
+
+IMPORT_FORMAT_UNSPECIFIED: ImportFormat.ValueType  # 0
+"""As the content looks."""
+IMPORT_FORMAT_FIXTURES: ImportFormat.ValueType  # 1
+"""One JSON object with `matches`, as openfootball publishes fixtures."""
+IMPORT_FORMAT_CSV: ImportFormat.ValueType  # 2
+"""CSV whose first line names the columns: `title` and `starts_at`, and perhaps `description`, `deadline` and
+`external_id`.
+"""
+IMPORT_FORMAT_JSON_LINES: ImportFormat.ValueType  # 3
+"""A JSON object with the same fields in each line."""
+Global___ImportFormat: _TypeAlias = ImportFormat  # noqa: Y015
 
 @_typing.final
 class ScoreTotals(_message.Message):
@@ -460,6 +493,105 @@ class CancelEventResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelEventResponse: _TypeAlias = CancelEventResponse  # noqa: Y015
+
+@_typing.final
+class ImportEventsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    RATE_UNTIL_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    SOURCE_NAME_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """The file: at most 1 MiB of UTF-8 text."""
+    format: Global___ImportFormat.ValueType
+    time_zone: _builtins.str
+    """Where times without an offset are local, like Europe/London. Empty means UTC."""
+    source_name: _builtins.str
+    """Keeps the `external_id` of these events apart from those of other files. At most 200 characters; empty means by the
+    name that fixtures have, and otherwise not at all.
+    """
+    @_builtins.property
+    def rate_until(self) -> _duration_pb2.Duration:
+        """How long after its start an event may be rated where the file names no deadline. Absent means 48 hours."""
+
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+        format: Global___ImportFormat.ValueType = ...,
+        rate_until: _duration_pb2.Duration | None = ...,
+        time_zone: _builtins.str = ...,
+        source_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate_until", b"rate_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "format", b"format", "rate_until", b"rate_until", "source_name", b"source_name", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportEventsRequest: _TypeAlias = ImportEventsRequest  # noqa: Y015
+
+@_typing.final
+class ImportEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREATED_EVENT_IDS_FIELD_NUMBER: _builtins.int
+    EXISTING_COUNT_FIELD_NUMBER: _builtins.int
+    BAD_ROW_COUNT_FIELD_NUMBER: _builtins.int
+    BAD_ROWS_FIELD_NUMBER: _builtins.int
+    existing_count: _builtins.int
+    """How many events were there already, or earlier in the file, by their `external_id`."""
+    bad_row_count: _builtins.int
+    """How many rows are no events."""
+    @_builtins.property
+    def created_event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What was created, in the order of the file."""
+
+    @_builtins.property
+    def bad_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___BadRow]:
+        """The first 1,000 of those."""
+
+    def __init__(
+        self,
+        *,
+        created_event_ids: _abc.Iterable[_builtins.int] | None = ...,
+        existing_count: _builtins.int = ...,
+        bad_row_count: _builtins.int = ...,
+        bad_rows: _abc.Iterable[Global___BadRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad_row_count", b"bad_row_count", "bad_rows", b"bad_rows", "created_event_ids", b"created_event_ids", "existing_count", b"existing_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportEventsResponse: _TypeAlias = ImportEventsResponse  # noqa: Y015
+
+@_typing.final
+class BadRow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    place: _builtins.str
+    """Its line, or its match."""
+    reason: _builtins.str
+    """Which field is what it must not be."""
+    def __init__(
+        self,
+        *,
+        place: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BadRow: _TypeAlias = BadRow  # noqa: Y015
 
 @_typing.final
 class WatchEventsRequest(_message.Message):

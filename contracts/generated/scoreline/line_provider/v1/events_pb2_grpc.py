@@ -64,6 +64,11 @@ class EventServiceStub:
                 request_serializer=scoreline_dot_line__provider_dot_v1_dot_events__pb2.CancelEventRequest.SerializeToString,
                 response_deserializer=scoreline_dot_line__provider_dot_v1_dot_events__pb2.CancelEventResponse.FromString,
                 _registered_method=True)
+        self.ImportEvents = channel.unary_unary(
+                '/scoreline.line_provider.v1.EventService/ImportEvents',
+                request_serializer=scoreline_dot_line__provider_dot_v1_dot_events__pb2.ImportEventsRequest.SerializeToString,
+                response_deserializer=scoreline_dot_line__provider_dot_v1_dot_events__pb2.ImportEventsResponse.FromString,
+                _registered_method=True)
         self.WatchEvents = channel.unary_stream(
                 '/scoreline.line_provider.v1.EventService/WatchEvents',
                 request_serializer=scoreline_dot_line__provider_dot_v1_dot_events__pb2.WatchEventsRequest.SerializeToString,
@@ -115,6 +120,14 @@ class EventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportEvents(self, request, context):
+        """Creates the events that a file lists, all or none of them, and leaves those that exist already as they are: importing
+        a file again adds what is new in it. A row that is no event costs no other one, and is told in the answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchEvents(self, request, context):
         """First every event, then `snapshot_complete`, then each event anew when it changes.
         Changes of one event may be folded into its latest state; `revision` only grows.
@@ -151,6 +164,11 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.CancelEvent,
                     request_deserializer=scoreline_dot_line__provider_dot_v1_dot_events__pb2.CancelEventRequest.FromString,
                     response_serializer=scoreline_dot_line__provider_dot_v1_dot_events__pb2.CancelEventResponse.SerializeToString,
+            ),
+            'ImportEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportEvents,
+                    request_deserializer=scoreline_dot_line__provider_dot_v1_dot_events__pb2.ImportEventsRequest.FromString,
+                    response_serializer=scoreline_dot_line__provider_dot_v1_dot_events__pb2.ImportEventsResponse.SerializeToString,
             ),
             'WatchEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchEvents,
@@ -298,6 +316,33 @@ class EventService:
             '/scoreline.line_provider.v1.EventService/CancelEvent',
             scoreline_dot_line__provider_dot_v1_dot_events__pb2.CancelEventRequest.SerializeToString,
             scoreline_dot_line__provider_dot_v1_dot_events__pb2.CancelEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scoreline.line_provider.v1.EventService/ImportEvents',
+            scoreline_dot_line__provider_dot_v1_dot_events__pb2.ImportEventsRequest.SerializeToString,
+            scoreline_dot_line__provider_dot_v1_dot_events__pb2.ImportEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

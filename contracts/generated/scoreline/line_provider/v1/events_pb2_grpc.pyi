@@ -50,6 +50,10 @@ class EventServiceStub:
     """Ends rating for good; ratings that were applied before still stand. Repeating it changes nothing. NOT_FOUND;
     FAILED_PRECONDITION for an event whose result is final.
     """
+    ImportEvents: _grpc.UnaryUnaryMultiCallable[_events_pb2.ImportEventsRequest, _events_pb2.ImportEventsResponse]
+    """Creates the events that a file lists, all or none of them, and leaves those that exist already as they are: importing
+    a file again adds what is new in it. A row that is no event costs no other one, and is told in the answer.
+    """
     WatchEvents: _grpc.UnaryStreamMultiCallable[_events_pb2.WatchEventsRequest, _events_pb2.WatchEventsResponse]
     """First every event, then `snapshot_complete`, then each event anew when it changes.
     Changes of one event may be folded into its latest state; `revision` only grows.
@@ -77,6 +81,10 @@ class EventServiceAsyncStub(EventServiceStub):
     CancelEvent: _aio.UnaryUnaryMultiCallable[_events_pb2.CancelEventRequest, _events_pb2.CancelEventResponse]  # type: ignore[assignment]
     """Ends rating for good; ratings that were applied before still stand. Repeating it changes nothing. NOT_FOUND;
     FAILED_PRECONDITION for an event whose result is final.
+    """
+    ImportEvents: _aio.UnaryUnaryMultiCallable[_events_pb2.ImportEventsRequest, _events_pb2.ImportEventsResponse]  # type: ignore[assignment]
+    """Creates the events that a file lists, all or none of them, and leaves those that exist already as they are: importing
+    a file again adds what is new in it. A row that is no event costs no other one, and is told in the answer.
     """
     WatchEvents: _aio.UnaryStreamMultiCallable[_events_pb2.WatchEventsRequest, _events_pb2.WatchEventsResponse]  # type: ignore[assignment]
     """First every event, then `snapshot_complete`, then each event anew when it changes.
@@ -132,6 +140,16 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_events_pb2.CancelEventResponse, _abc.Awaitable[_events_pb2.CancelEventResponse]]:
         """Ends rating for good; ratings that were applied before still stand. Repeating it changes nothing. NOT_FOUND;
         FAILED_PRECONDITION for an event whose result is final.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportEvents(
+        self,
+        request: _events_pb2.ImportEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_events_pb2.ImportEventsResponse, _abc.Awaitable[_events_pb2.ImportEventsResponse]]:
+        """Creates the events that a file lists, all or none of them, and leaves those that exist already as they are: importing
+        a file again adds what is new in it. A row that is no event costs no other one, and is told in the answer.
         """
 
     @_abc_1.abstractmethod
