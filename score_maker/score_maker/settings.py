@@ -46,6 +46,8 @@ class Settings(MigrationSettings):
     """Signs the tokens that tell raters apart, and hides which subject of an issuer a rater is."""
     admin_token: Token | None = None
     """Lets its bearer use /ops, which is not there without it."""
+    line_provider_token: Token | None = None
+    """line_provider's admin token: with it, events are managed at /ops."""
     identity: Literal["anonymous", "jwt"] = "anonymous"
     """Who tells raters apart: this service, by cookies and tokens of its own, or the issuer of JWTs."""
     jwt_issuer: str | None = Field(default=None, min_length=1, pattern=r"^\S+$", validate_default=True)

@@ -10,7 +10,18 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from score_maker.http import docs, events, health, identity, openapi, operations, pages, problems, scores
+from score_maker.http import (
+    docs,
+    events,
+    health,
+    identity,
+    managed_events,
+    openapi,
+    operations,
+    pages,
+    problems,
+    scores,
+)
 from score_maker.http.guards import BodyLimit, SecurityHeaders
 from score_maker.http.state import AppState, open_state
 from score_maker.settings import Settings
@@ -38,13 +49,15 @@ def create_app(settings: Settings) -> ASGIApp:
         app.include_router(identity.router)
     if settings.admin_token is not None:
         app.include_router(operations.router)
+        if settings.line_provider_token is not None:
+            app.include_router(managed_events.router)
     pages.install(app)
     return _guarded(app, settings)
 
 
 def _guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
     """Around all of the framework, so that its answer to an unforeseen failure goes the same way."""
-    app = SecurityHeaders(BodyLimit(app, larger={}))
+    app = SecurityHeaders(BodyLimit(app, larger={managed_events.IMPORT_PATH: managed_events.LARGEST_FILE_BYTES}))
     if settings.cors_origins:
         app = CORSMiddleware(
             app,

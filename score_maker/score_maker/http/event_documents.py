@@ -42,6 +42,23 @@ class EventResource(BaseModel):
     cancelled_at: datetime | None
     finalized_at: datetime | None
 
+    @classmethod
+    def of(cls, event: Event, phase: Phase) -> "EventResource":
+        return EventResource(
+            event_id=event.event_id,
+            title=event.title,
+            description=event.description,
+            starts_at=event.starts_at,
+            deadline=event.deadline,
+            phase=phase,
+            status=event.status,
+            average=event.average,
+            score_count=event.score_count,
+            histogram=event.histogram,
+            cancelled_at=event.cancelled_at,
+            finalized_at=event.finalized_at,
+        )
+
 
 class RatedEventResource(EventResource):
     model_config = ConfigDict(json_schema_extra={"example": _RATED_EXAMPLE})
@@ -87,7 +104,7 @@ class EventDocuments:
         """The JSON of an EventResource."""
         made = self._made.get(event.event_id)
         if made is None or made[0] is not event or made[1] is not phase:
-            made = event, phase, _json(event, phase)
+            made = event, phase, EventResource.of(event, phase).model_dump_json().encode()
             self._made[event.event_id] = made
         return made[2]
 
@@ -109,21 +126,3 @@ def json_bool(value: bool) -> bytes:
 
 def json_string(ascii_text: str) -> bytes:
     return b'"%b"' % ascii_text.encode("ascii")
-
-
-def _json(event: Event, phase: Phase) -> bytes:
-    resource = EventResource(
-        event_id=event.event_id,
-        title=event.title,
-        description=event.description,
-        starts_at=event.starts_at,
-        deadline=event.deadline,
-        phase=phase,
-        status=event.status,
-        average=event.average,
-        score_count=event.score_count,
-        histogram=event.histogram,
-        cancelled_at=event.cancelled_at,
-        finalized_at=event.finalized_at,
-    )
-    return resource.model_dump_json().encode()

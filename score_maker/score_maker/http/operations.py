@@ -146,6 +146,7 @@ _EXAMPLE: JsonDict = {
         "line_provider": "serving",
         "arq_worker": "reporting",
     },
+    "manages_events": True,
 }
 
 
@@ -159,17 +160,26 @@ class SagaResource(BaseModel):
     throughput: ThroughputFigures | None
     reconciliation: ReconciliationFigures | None
     services: ServicesHealth
+    manages_events: bool = Field(description="This service has line_provider's token: the events can be changed here")
 
     @classmethod
-    def of(cls, figures: SagaFigures | None, services: ServicesHealth) -> "SagaResource":
+    def of(cls, figures: SagaFigures | None, services: ServicesHealth, *, manages_events: bool) -> "SagaResource":
         if figures is None:
-            return cls(taken_at=None, outbox=None, throughput=None, reconciliation=None, services=services)
+            return cls(
+                taken_at=None,
+                outbox=None,
+                throughput=None,
+                reconciliation=None,
+                services=services,
+                manages_events=manages_events,
+            )
         return cls(
             taken_at=figures.taken_at,
             outbox=OutboxFigures.of(figures.outbox),
             throughput=ThroughputFigures.of(figures.throughput),
             reconciliation=ReconciliationFigures.of(figures.last_pass) if figures.last_pass else None,
             services=services,
+            manages_events=manages_events,
         )
 
 
@@ -184,7 +194,7 @@ async def get_saga(state: State, response: Response) -> SagaResource:
     )
     response.headers.update(NOT_KEPT)
     services = ServicesHealth(score_maker=own, line_provider=line_provider, arq_worker=arq_worker)
-    return SagaResource.of(figures, services)
+    return SagaResource.of(figures, services, manages_events=state.event_management is not None)
 
 
 class WaitingMessage(BaseModel):

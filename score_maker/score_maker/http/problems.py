@@ -117,6 +117,19 @@ SCORE_REJECTED = ProblemType(
     "line_provider, which owns the events, has rejected it for the reason that `detail` names. `score` shows your "
     "rating as it stands: the last one that was confirmed, if there is one.",
 )
+EVENT_UNCHANGEABLE = ProblemType(
+    "event-unchangeable",
+    HTTPStatus.CONFLICT,
+    "The event cannot be changed any more",
+    "An event that is cancelled, or whose result is final, stays as it is. Nothing was written.",
+)
+EXTERNAL_ID_TAKEN = ProblemType(
+    "external-id-taken",
+    HTTPStatus.CONFLICT,
+    "There is an event with that external id already",
+    "No two events have the same `external_id`. Nothing was written by this request; where it was a repetition, an "
+    "earlier one was carried out.",
+)
 EVENT_CANCELLED = ProblemType(
     "event-cancelled",
     HTTPStatus.GONE,
@@ -152,6 +165,13 @@ TOO_MANY_REQUESTS = ProblemType(
     "How often a rater and an address may write is limited, far beyond what raters need. Nothing was written. Repeat "
     "the request after the seconds that the header `Retry-After` names.",
 )
+LINE_PROVIDER_FAILED = ProblemType(
+    "line-provider-failed",
+    HTTPStatus.BAD_GATEWAY,
+    "line_provider cannot do this",
+    "line_provider, which owns the events, gave an answer that it should not give; `detail` has it. Where that is "
+    "UNAUTHENTICATED, SCORE_MAKER_LINE_PROVIDER_TOKEN is not its LINE_PROVIDER_ADMIN_TOKEN.",
+)
 UNAVAILABLE = ProblemType(
     "unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -182,12 +202,15 @@ PROBLEM_TYPES = {
         EVENT_CLOSED,
         EVENT_FINAL,
         EVENT_CANCELLED,
+        EVENT_UNCHANGEABLE,
+        EXTERNAL_ID_TAKEN,
         SCORE_REJECTED,
         PRECONDITION_FAILED,
         SCORE_NOT_FOUND,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
         TOO_MANY_REQUESTS,
+        LINE_PROVIDER_FAILED,
         UNAVAILABLE,
         INTERNAL_ERROR,
     )
@@ -246,6 +269,12 @@ class Problem(Exception):
         self.detail = detail
         self.headers = headers
         self.extensions = extensions or {}
+
+
+def invalid_part(part: str, message: str) -> Problem:
+    """The problem that a part of the request is not what it must be."""
+    errors = [{"part": part, "message": message}]
+    return Problem(INVALID_REQUEST, f"{part}: {message}.", extensions={"errors": errors})
 
 
 def responses(*problem_types: ProblemType) -> dict[int | str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from score_maker.event_cache import EventCache
 from score_maker.event_catalog import EventCatalog
 from score_maker.event_changes import EventChanges
 from score_maker.event_feed import EventFeed
+from score_maker.event_management import EventManagement
 from score_maker.group_commit import GroupCommit
 from score_maker.http.event_documents import EventDocuments
 from score_maker.http.event_listings import EventListings
@@ -56,6 +57,7 @@ class AppState:
     channel: grpc.aio.Channel
     saga: SagaMonitor
     admin_token: SecretStr | None
+    event_management: EventManagement | None
 
     def end_waits(self) -> None:
         """Has the requests answer that wait for something to happen, and ends the streams: the service stops."""
@@ -113,6 +115,7 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
             channel=channel,
             saga=SagaMonitor(engine),
             admin_token=settings.admin_token,
+            event_management=_event_management(settings, channel),
         )
 
 
@@ -136,6 +139,11 @@ async def _tokens(settings: Settings) -> AsyncIterator[RaterTokens | IssuedToken
             )
         finally:
             await _cancel(reading)
+
+
+def _event_management(settings: Settings, channel: grpc.aio.Channel) -> EventManagement | None:
+    token = settings.line_provider_token
+    return EventManagement(channel, token.get_secret_value()) if token is not None else None
 
 
 def _redis(settings: Settings, timeout_seconds: float) -> Redis:
