@@ -5,7 +5,7 @@ POETRY := $(PYTHON) ../scripts/bootstrap.py poetry
 
 LOCKED := line_provider score_maker arq_worker
 
-.PHONY: help up down reset test torture soak drain sabotage check format stubs lock environment browser
+.PHONY: help up down reset token test torture soak drain sabotage check format stubs lock environment browser
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -19,6 +19,9 @@ down: environment ## stop what `make up` started, from another terminal
 
 reset: environment ## stop it and remove all its data
 	@exec $(IN_ENVIRONMENT) -m devstack reset
+
+token: environment ## print the operators' token, for http://localhost:8002/ops
+	@$(IN_ENVIRONMENT) -m devstack token
 
 test: environment browser ## all tests, or those that ARGS names: make test ARGS="score_maker/tests -k score"
 	$(IN_ENVIRONMENT) -m pytest $(ARGS)

@@ -1,4 +1,4 @@
-"""`python -m devstack up`, `down` and `reset`, which the Makefile calls."""
+"""`python -m devstack up`, `down`, `reset` and `token`, which the Makefile calls."""
 
 import argparse
 import asyncio
@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from devstack.addresses import Address
+from devstack.credentials import Credentials
 from devstack.lock import AlreadyRunning, FolderLock
 from devstack.processes import StackError, stop_leftovers
-from devstack.system import System
+from devstack.system import SECRETS, System
 from devstack.terminal import Terminal
 
 DATA = Path(__file__).parent.parent / ".data"
@@ -28,6 +29,7 @@ ready. Ctrl-C stops it, and so does `make down`.
 
   the page         {url}
   the API          {url}/docs
+  operators        {url}/ops, with the token that `make token` prints
   open events      curl -s '{host}/events?phase=open&limit=3'"""
 
 _RATE = """
@@ -94,6 +96,14 @@ async def down(data: Path, terminal: Terminal) -> None:
     terminal.say("stopped" if stopped or leftovers else "nothing is running")
 
 
+async def token(data: Path, _: Terminal) -> None:
+    """Prints the operators' token, for /ops, and nothing else."""
+    secrets = data / SECRETS
+    if not secrets.exists():
+        raise StackError("There is no token yet: `make up` makes one.")
+    print(Credentials.of(secrets).operators_token)
+
+
 async def reset(data: Path, terminal: Terminal) -> None:
     """Stops the system and removes all that it keeps."""
     await down(data, terminal)
@@ -156,11 +166,11 @@ def _signs(address: Address) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m devstack", description="Runs Scoreline on embedded servers.")
-    parser.add_argument("command", choices=["up", "down", "reset"])
+    parser.add_argument("command", choices=["up", "down", "reset", "token"])
     parser.add_argument("--data", type=Path, default=DATA, help="the folder that keeps everything")
     arguments = parser.parse_args()
     terminal = Terminal(sys.stdout)
-    command = {"up": up, "down": down, "reset": reset}[arguments.command]
+    command = {"up": up, "down": down, "reset": reset, "token": token}[arguments.command]
     try:
         sys.exit(asyncio.run(command(arguments.data.resolve(), terminal)))
     except StackError as error:

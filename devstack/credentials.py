@@ -21,6 +21,7 @@ class Credentials:
     arq_worker_password: str = field(default_factory=_generate, repr=False)
     admin_token: str = field(default_factory=_generate, repr=False)
     worker_token: str = field(default_factory=_generate, repr=False)
+    operators_token: str = field(default_factory=_generate, repr=False)
     secret_key: str = field(default_factory=_generate, repr=False)
 
     @classmethod

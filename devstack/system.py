@@ -25,6 +25,9 @@ from devstack.valkey import Valkey
 
 DEMO_EVENTS = Path(__file__).parent.parent / "fixtures" / "worldcup-2026.json"
 
+# In the data folder: what its parts know each other by.
+SECRETS = "secrets.json"
+
 # Settings for a system whose many raters are all one program: limits that are counted but never reached.
 MANY_RATERS: Mapping[str, str] = {
     "SCORE_MAKER_RATE_LIMIT_RATER": "1000000/minute",
@@ -119,6 +122,11 @@ class System:
         return self._credentials.worker_token
 
     @property
+    def operators_token(self) -> str:
+        """For score_maker's /ops."""
+        return self._credentials.operators_token
+
+    @property
     def line_provider_database_url(self) -> str:
         password = self._credentials.line_provider_password
         return self.line_provider_postgres.url(_LINE_PROVIDER, user=_LINE_PROVIDER, password=password)
@@ -204,7 +212,7 @@ class System:
             self._say(f"stopped {name}, which an earlier run had left behind")
         _must_be_free(self.http, f"SCORE_MAKER_PORT={self.http.port + 1}")
         _must_be_free(self.grpc, f"LINE_PROVIDER_LISTEN={self.grpc._replace(port=self.grpc.port + 1)}")
-        self._known = Credentials.of(self._data / "secrets.json")
+        self._known = Credentials.of(self._data / SECRETS)
 
         self._say("starting PostgreSQL and Valkey …")
         await _together(self.line_provider_postgres.start(), self.score_maker_postgres.start(), self.valkey.start())
@@ -284,6 +292,8 @@ class System:
             "SCORE_MAKER_DATABASE_URL": self.score_maker_database_url,
             "SCORE_MAKER_REDIS_URL": self.valkey.url,
             "SCORE_MAKER_LINE_PROVIDER_ADDRESS": self.grpc_address,
+            "SCORE_MAKER_LINE_PROVIDER_TOKEN": self.admin_token,
+            "SCORE_MAKER_ADMIN_TOKEN": self.operators_token,
             "SCORE_MAKER_SECRET_KEY": self._credentials.secret_key,
             "SCORE_MAKER_HOST": http.host,
             "SCORE_MAKER_PORT": str(http.port),

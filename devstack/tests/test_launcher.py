@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,10 @@ class Launcher:
             **self._user,
         )
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Any:
         connection = http.client.HTTPConnection(*self.http, timeout=PATIENCE_SECONDS)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=headers or {})
             return json.load(connection.getresponse())
         finally:
             connection.close()
@@ -163,9 +163,20 @@ def test_down_where_nothing_runs_is_no_error(launcher: Launcher) -> None:
     assert (down.returncode, down.stdout, down.stderr) == (0, "scoreline: nothing is running\n", "")
 
 
+def test_there_is_no_token_before_the_first_run(launcher: Launcher) -> None:
+    token = launcher.call("token")
+    assert (token.returncode, token.stdout) == (1, "")
+    assert token.stderr == "scoreline: There is no token yet: `make up` makes one.\n"
+
+
 def test_one_runs_for_a_folder_restarts_what_dies_and_ends_cleanly_by_ctrl_c(launcher: Launcher) -> None:
     launcher.up()
     assert f"http://localhost:{launcher.http.port}/docs" in launcher.output
+    assert f"http://localhost:{launcher.http.port}/ops, with the token that `make token` prints" in launcher.output
+    token = launcher.call("token").stdout.strip()
+    saga = launcher.get("/ops/saga", {"Authorization": f"Bearer {token}"})
+    assert (saga["services"]["line_provider"], saga["manages_events"]) == ("serving", True)
+    assert token not in launcher.output
     assert len(launcher.get("/events?limit=100")["events"]) == 100
     assert "\x1b" not in launcher.output
 
