@@ -11,8 +11,7 @@ from httpx import AsyncClient, Response
 from scripted_line_provider import ScriptedLineProvider, event
 from serving import serving
 
-from score_maker.http.guards import MAX_BODY_BYTES
-from score_maker.http.managed_events import LARGEST_FILE_BYTES
+from score_maker.http.managed_events import LARGEST_BODIES, LARGEST_FILE_BYTES
 from score_maker.settings import Settings
 from scoreline.line_provider.v1 import events_pb2
 
@@ -260,5 +259,11 @@ async def test_a_file_may_be_larger_than_anything_else(
         answer = await operators.post("/ops/imports", content=content)
         assert refusal(answer)[:2] == (413, "content-too-large")
     assert len(line_provider.imported) == 1
-    longer = b" " * (MAX_BODY_BYTES + 1)
+    longer = b" " * (LARGEST_BODIES["/ops/events"] + 1)
     assert (await operators.post("/ops/events", content=longer)).status_code == 413
+
+
+async def test_the_longest_description_is_taken_in_the_longest_way_to_write_it(operators: AsyncClient) -> None:
+    longest = OPENING | {"description": "\N{SOCCER BALL}" * 5_000 + "\N{TROPHY}" * 5_000}
+    created = await operators.post("/ops/events", content=json.dumps(longest), headers=JSON)
+    assert (created.status_code, created.json()["description"]) == (201, longest["description"])

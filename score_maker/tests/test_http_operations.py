@@ -179,13 +179,15 @@ async def test_what_goes_through_the_saga_is_counted_by_verdict(operators: Async
     await worker.record()
     async with engine.begin() as connection:
         await connection.execute(text("INSERT INTO throughput VALUES (now() - interval '30 min', 'applied', '', 100)"))
-    figures = (await saga_when(operators, lambda seen: seen["throughput"]["accepted_per_second"]))["throughput"]
+    # The last minute is taken to be as long as the slots of five seconds that it touches.
+    least = 4 / 65
+    seen = await saga_when(operators, lambda seen: seen["throughput"]["accepted_per_second"] >= least)
+    figures = seen["throughput"]
     assert figures["verdicts"] == [
         {"verdict": "applied", "reason": None, "last_minute": 5, "last_hour": 105},
         {"verdict": "rejected", "reason": "event_final", "last_minute": 1, "last_hour": 1},
     ]
-    # The last minute is taken to be as long as the slots of five seconds that it touches.
-    assert 4 / 65 <= figures["accepted_per_second"] <= 4 / 60
+    assert figures["accepted_per_second"] <= 4 / 60
     assert 6 / 65 <= figures["settled_per_second"] <= 6 / 60
 
 

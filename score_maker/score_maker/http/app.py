@@ -57,7 +57,7 @@ def create_app(settings: Settings) -> ASGIApp:
 
 def _guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
     """Around all of the framework, so that its answer to an unforeseen failure goes the same way."""
-    app = SecurityHeaders(BodyLimit(app, larger={managed_events.IMPORT_PATH: managed_events.LARGEST_FILE_BYTES}))
+    app = SecurityHeaders(BodyLimit(app, larger=managed_events.LARGEST_BODIES))
     if settings.cors_origins:
         app = CORSMiddleware(
             app,

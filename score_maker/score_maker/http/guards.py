@@ -32,8 +32,8 @@ HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
 
 
 class BodyLimit:
-    """Answers 413 where a body is larger than MAX_BODY_BYTES, or than `larger` says for its path, whether it says so
-    or just goes on."""
+    """Answers 413 where a body is larger than MAX_BODY_BYTES, or than `larger` says for paths that begin like its
+    own, whether it says so or just goes on."""
 
     def __init__(self, app: ASGIApp, larger: Mapping[str, int]) -> None:
         self._app = app
@@ -43,7 +43,8 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        max_bytes = self._larger.get(scope["path"], MAX_BODY_BYTES)
+        path: str = scope["path"]
+        max_bytes = next((size for start, size in self._larger.items() if path.startswith(start)), MAX_BODY_BYTES)
         detail = f"A body may have {max_bytes} bytes at most."
         if _declared_length(scope) > max_bytes:
             answer = problems.answer(Request(scope), problems.CONTENT_TOO_LARGE, detail)

@@ -44,8 +44,10 @@ from score_maker.http.problems import (
 )
 from score_maker.http.state import AppState, State
 
-IMPORT_PATH = "/ops/imports"
 LARGEST_FILE_BYTES = 1024 * 1024
+
+# A description may be long, and a file longer.
+LARGEST_BODIES = {"/ops/events": 128 * 1024, "/ops/imports": LARGEST_FILE_BYTES}
 
 router = APIRouter(tags=["operations"], dependencies=[OPERATOR])
 
@@ -180,7 +182,7 @@ async def cancel_event(state: State, event_id: EventId) -> EventResource:
 
 
 @router.post(
-    IMPORT_PATH,
+    "/ops/imports",
     responses=responses(*_ALWAYS, CONTENT_TOO_LARGE),
     openapi_extra={
         "requestBody": {

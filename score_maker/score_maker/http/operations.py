@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from score_maker import outbox
 from score_maker.domain import Verdict
 from score_maker.http.health import Readiness, readiness
+from score_maker.http.json_numbers import whole
 from score_maker.http.operators import OPERATOR
 from score_maker.http.problems import (
     CONTENT_TOO_LARGE,
@@ -248,13 +249,13 @@ async def list_outbox(
 
 
 # Up to 2**53 JSON's numbers are the same to everybody.
-MessageId = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
+MessageId = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1), BeforeValidator(whole)]
 
 
 class RetryRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"ids": [17, 23]}})
 
-    ids: Annotated[list[MessageId], Field(min_length=1, max_length=1000)] | None = Field(
+    ids: Annotated[list[MessageId], Field(min_length=1, max_length=500)] | None = Field(
         description="The `id` of messages of `GET /ops/outbox`; null for all that there are"
     )
 

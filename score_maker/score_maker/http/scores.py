@@ -12,6 +12,7 @@ from score_maker.http.conditional import is_known
 from score_maker.http.cursors import read_cursor, write_cursor
 from score_maker.http.events import EventId
 from score_maker.http.identity import LIMITED, AnyRater, KnownRater, forget_cookie
+from score_maker.http.json_numbers import whole
 from score_maker.http.problems import (
     CONTENT_TOO_LARGE,
     EVENT_CANCELLED,
@@ -56,15 +57,10 @@ _REFUSALS = (
 )
 
 
-def _whole(value: object) -> object:
-    """To JSON, 4.0 is the same number as 4."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 class ScoreSubmission(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"score": 5}})
 
-    score: Annotated[int, Field(strict=True, ge=1, le=5), BeforeValidator(_whole)]
+    score: Annotated[int, Field(strict=True, ge=1, le=5), BeforeValidator(whole)]
 
 
 class ScoresResource(BaseModel):
