@@ -3,6 +3,10 @@
 import re
 
 from httpx import AsyncClient
+from scripted_line_provider import ScriptedLineProvider
+from serving import serving
+
+from score_maker.settings import Settings
 
 
 async def test_the_page_runs_nothing_but_its_own_files(api: AsyncClient) -> None:
@@ -26,6 +30,29 @@ async def test_the_pages_files_are_kept_for_as_long_as_they_are_the_same(api: As
         assert file.status_code == 200, address
         assert "immutable" in file.headers["Cache-Control"]
         assert file.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_the_operators_page_is_there_with_their_token_alone(
+    api: AsyncClient, settings: Settings, line_provider: ScriptedLineProvider
+) -> None:
+    assert (await api.get("/ops")).status_code == 404
+    with_token = Settings(**{**settings.model_dump(), "admin_token": "a-token-for-the-operators"})
+    async with serving(with_token) as operators:
+        page = await operators.get("/ops")
+        assert page.status_code == 200
+        assert page.headers["Content-Security-Policy"] == (await operators.get("/")).headers["Content-Security-Policy"]
+        assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|https?:|//", page.text)
+        addresses = re.findall(r'"(/static/[^"]+)"', page.text)
+        assert len([address for address in addresses if "/ops/" in address]) > 10
+        for address in addresses:
+            assert (await operators.get(address)).status_code == 200, address
+
+
+async def test_each_page_loads_what_it_needs_and_nothing_else(api: AsyncClient) -> None:
+    page = await api.get("/")
+    modules = set(re.findall(r'modulepreload" href="/static/\w+/([^"]+)"', page.text))
+    assert {"main.js", "stars.js", "messages/ru.js", "vendor/lit-html/directives/repeat.js"} <= modules
+    assert not [module for module in modules if module.startswith("ops/")]
 
 
 async def test_a_page_from_before_an_update_still_finds_its_files(api: AsyncClient) -> None:

@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> ASGIApp:
         app.include_router(operations.router)
         if settings.line_provider_token is not None:
             app.include_router(managed_events.router)
-    pages.install(app)
+    pages.install(app, for_operators=settings.admin_token is not None)
     return _guarded(app, settings)
 
 

@@ -1,4 +1,4 @@
-"""The page at / and its files, which a browser keeps for as long as they are the ones of this version."""
+"""The pages at / and /ops and their files, which a browser keeps for as long as they are the ones of this version."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
-_FILES = Path(__file__).with_name("static")
+_FILES = Path(__file__).resolve().with_name("static")
 
 # Nothing but this server's own files: no script or style within the page, no other host, no frame around it, and no
 # text that becomes markup but through the templates.
@@ -43,13 +43,23 @@ def _digest(folder: Path) -> str:
 
 
 _VERSION = _digest(_FILES)
-_MODULES = sorted(path.relative_to(_FILES).as_posix() for path in _FILES.rglob("*.js") if path.name != "boot.js")
+_IMPORT = re.compile(r'(?:from|^import) "(\.[^"]+)"', re.MULTILINE)
 
 
-def _page() -> str:
-    """index.html with the addresses of this version; the modules are fetched together and not one after another."""
-    preloads = "\n    ".join(f'<link rel="modulepreload" href="/static/{_VERSION}/{module}">' for module in _MODULES)
-    page = (_FILES / "index.html").read_text(encoding="utf-8")
+def _imported(module: Path, known: set[Path]) -> set[Path]:
+    """The modules that this one needs, itself among them."""
+    if module not in known:
+        known.add(module)
+        for target in _IMPORT.findall(module.read_text(encoding="utf-8")):
+            _imported((module.parent / target).resolve(), known)
+    return known
+
+
+def _page(name: str, main: str) -> str:
+    """The page with the addresses of this version; its modules are fetched together and not one after another."""
+    modules = sorted(path.relative_to(_FILES).as_posix() for path in _imported(_FILES / main, set()))
+    preloads = "\n    ".join(f'<link rel="modulepreload" href="/static/{_VERSION}/{module}">' for module in modules)
+    page = (_FILES / name).read_text(encoding="utf-8")
     page = page.replace("<!-- modules -->", preloads)
     return re.sub(r'(href|src)="static/', rf'\1="/static/{_VERSION}/', page)
 
@@ -66,13 +76,16 @@ class _StaticFiles(StaticFiles):
         return response
 
 
-def install(app: FastAPI) -> None:
-    """Serves the page at / and its files below /static/."""
-    page = _page()
+def install(app: FastAPI, *, for_operators: bool) -> None:
+    """Serves the page at /, the operators' at /ops where there are any, and their files below /static/."""
     headers = _HEADERS | {"Cache-Control": _ASK_EACH_TIME}
 
-    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
-    async def page_of_events() -> HTMLResponse:
-        return HTMLResponse(page, headers=headers)
+    def serve(address: str, page: str) -> None:
+        @app.api_route(address, methods=["GET", "HEAD"], include_in_schema=False)
+        async def answer() -> HTMLResponse:
+            return HTMLResponse(page, headers=headers)
 
+    serve("/", _page("index.html", "main.js"))
+    if for_operators:
+        serve("/ops", _page("ops.html", "ops/main.js"))
     app.mount("/static/{version}", _StaticFiles(directory=_FILES))

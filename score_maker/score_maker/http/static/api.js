@@ -3,13 +3,15 @@ import { readClock } from "./time.js";
 
 /** Why a request was not carried out: RFC 9457's document, or `network` where no answer came at all. */
 export class Problem extends Error {
-  constructor({ type, title, detail, status }, retryAfterSeconds) {
+  constructor({ type, title, detail, status, errors }, retryAfterSeconds) {
     super(detail || title);
     this.name = "Problem";
     this.kind = type.split("/").pop();
     this.title = title;
     this.detail = detail;
     this.status = status;
+    /** The parts of the request that are wrong: `{ part, message }`. */
+    this.errors = errors ?? [];
     this.retryAfterMs = retryAfterSeconds > 0 ? retryAfterSeconds * 1_000 : null;
   }
 
@@ -21,14 +23,16 @@ export class Problem extends Error {
 
 const NO_ANSWER = { type: "network", title: "No answer", detail: "The service cannot be reached.", status: 0 };
 
-async function request(method, path, { body, headers, signal } = {}) {
+/** `body` is sent as JSON, a file as it is. */
+export async function request(method, path, { body, headers, signal } = {}) {
   let response;
+  const isJson = body !== undefined && !(body instanceof Blob);
   try {
     response = await fetch(path, {
       method,
       signal,
-      headers: body === undefined ? headers : { "Content-Type": "application/json", ...headers },
-      body: body === undefined ? undefined : JSON.stringify(body),
+      headers: isJson ? { "Content-Type": "application/json", ...headers } : headers,
+      body: isJson ? JSON.stringify(body) : body,
     });
     readClock(response);
     const content = response.headers.get("Content-Type") ?? "";

@@ -4,8 +4,9 @@ import { LANGUAGES, language, t } from "./i18n.js";
 import { cloudOff, clock, logo, moon, sun } from "./icons.js";
 import { isDark } from "./preferences.js";
 
-/** `onPage(page)`, `onLanguage(language)` and `onTheme()` are what a reader can choose. */
-export function head({ page, connection, addressOfPage, onPage, onLanguage, onTheme }) {
+/** Of the `pages` there are, `page` is shown. `onPage(page)`, `onLanguage(language)` and `onTheme()` are what a reader
+ * can choose. */
+export function head({ pages, page, connection, addressOfPage, onPage, onLanguage, onTheme }) {
   const link = (target) => html`
     <a
       href=${addressOfPage(target)}
@@ -25,7 +26,7 @@ export function head({ page, connection, addressOfPage, onPage, onLanguage, onTh
     <header class="head">
       <div class="width">
         <p class="brand">${logo}<span>Scoreline</span></p>
-        <nav aria-label=${t("nav.label")}>${link("events")}${link("mine")}</nav>
+        <nav aria-label=${t("nav.label")}>${pages.map(link)}</nav>
         <div class="controls">
           <p class="connection" data-state=${connection}><span class="dot"></span><span class="words">${t(`connection.${connection}`)}</span></p>
           <button class="quiet" type="button" lang=${other} @click=${() => onLanguage(other)}>${LANGUAGES[other]}</button>

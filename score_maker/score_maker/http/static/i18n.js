@@ -5,6 +5,11 @@ import ru from "./messages/ru.js";
 
 const CATALOGS = { en, ru };
 
+/** More messages, for a page that has more to say: `{ en, ru }`. */
+export function addMessages(catalogs) {
+  for (const [each, messages] of Object.entries(catalogs)) CATALOGS[each] = { ...CATALOGS[each], ...messages };
+}
+
 /** Each language in its own words. */
 export const LANGUAGES = { en: "English", ru: "Русский" };
 
@@ -34,12 +39,15 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, name) => (typeof values[name] === "number" ? number(values[name]) : values[name]));
 }
 
-export const has = (key) => key in en;
+export const has = (key) => key in CATALOGS.en;
 
 export const number = (value) => intl("NumberFormat").format(value);
 
 export const average = (value) =>
   intl("NumberFormat", { minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(value);
+
+/** So many a second: a few a minute are not none. */
+export const rate = (value) => intl("NumberFormat", { maximumFractionDigits: value < 10 ? 2 : 0 }).format(value);
 
 /** A moment in the reader's time zone; the year only where it is not this one. */
 export function moment(date) {
@@ -49,6 +57,13 @@ export function moment(date) {
 }
 
 export const momentInFull = (date) => intl("DateTimeFormat", { dateStyle: "full", timeStyle: "long" }).format(date);
+
+/** A time that has passed or will have: in its greatest unit. */
+export function age(seconds) {
+  const [unit, length] = UNITS.find(([, each]) => seconds >= each) ?? ["second", 1];
+  const options = { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: 0 };
+  return intl("NumberFormat", options).format(Math.floor(seconds / length));
+}
 
 const UNITS = [
   ["day", 86_400],

@@ -98,6 +98,7 @@ function show() {
 function page() {
   return html`
     ${head({
+      pages: ["events", "mine"],
       page: view.page,
       connection: live.state,
       addressOfPage: (target) => addressOf({ ...view, page: target }),
