@@ -123,11 +123,10 @@ async def run(settings: Settings) -> None:
         ]
         background = _Background(settings, engine, line_provider, relays, Reconciler(engine, line_provider))
         try:
-            async with asyncio.TaskGroup() as group:
+            async with ThroughputRecorder(engine, metrics.settled), asyncio.TaskGroup() as group:
                 tasks = [
                     *(group.create_task(relay.run(), name="relay") for relay in relays),
                     group.create_task(listen(database_url, WAKE_CHANNEL, background.wake_relays), name="wakeup"),
-                    group.create_task(ThroughputRecorder(engine, metrics.settled).run(), name="throughput"),
                     group.create_task(_run_arq(settings, background), name="arq"),
                 ]
                 _cancel_on_signal(tasks)

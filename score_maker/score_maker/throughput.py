@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Never
+from types import TracebackType
+from typing import Never, Self
 
 import structlog
 from sqlalchemy import bindparam, text
@@ -21,6 +22,7 @@ from score_maker.database import is_unreachable
 log = structlog.get_logger(__name__)
 
 RECORD_SECONDS = 1
+TIMEOUT_SECONDS = 5
 KEPT = timedelta(hours=1)
 FORGET_SECONDS = 60
 
@@ -42,29 +44,47 @@ _FORGET = text("DELETE FROM throughput WHERE slot < now() - :kept").bindparams(b
 
 
 class ThroughputRecorder:
-    """Records what `totals`, which counts this process's ratings by outcome and never falls, has grown by."""
+    """Records each second what `totals`, which counts this process's ratings by outcome and never falls, has grown by.
+
+    Used as an async context manager; leaving it records the rest.
+    """
 
     def __init__(self, engine: AsyncEngine, totals: Callable[[], Mapping[Outcome, int]]) -> None:
         self._engine = engine
         self._totals = totals
         self._recorded: Mapping[Outcome, int] = {}
+        self._forget_at = 0.0
 
-    async def run(self) -> Never:
-        """Records each second, and what it could not record later."""
-        loop = asyncio.get_running_loop()
-        forget_at = loop.time()
+    async def __aenter__(self) -> Self:
+        self._recording = asyncio.create_task(self._run(), name="throughput")
+        return self
+
+    async def __aexit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._recording.cancel()
+        await asyncio.wait({self._recording})
+        await self._record_if_possible()
+
+    async def _run(self) -> Never:
         while True:
             await asyncio.sleep(RECORD_SECONDS)
-            try:
+            await self._record_if_possible()
+
+    async def _record_if_possible(self) -> None:
+        """What cannot be recorded now is recorded later."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await self.record()
-                if loop.time() >= forget_at:
+                if loop.time() >= self._forget_at:
                     await self._forget()
-                    forget_at = loop.time() + FORGET_SECONDS
-            except (SQLAlchemyError, OSError, TimeoutError) as error:
-                if is_unreachable(error):
-                    log.debug("throughput_unrecorded", error=str(error))
-                else:
-                    log.exception("throughput_unrecorded")
+                    self._forget_at = loop.time() + FORGET_SECONDS
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            if is_unreachable(error):
+                log.debug("throughput_unrecorded", error=str(error))
+            else:
+                log.exception("throughput_unrecorded")
 
     async def record(self) -> None:
         """Records what was counted since the last time."""

@@ -4,8 +4,8 @@ import { LANGUAGES, language, t } from "./i18n.js";
 import { cloudOff, clock, logo, moon, sun } from "./icons.js";
 import { isDark } from "./preferences.js";
 
-/** Of the `pages` there are, `page` is shown. `onPage(page)`, `onLanguage(language)` and `onTheme()` are what a reader
- * can choose. */
+/** Of the `pages` there are, `page` is shown; `connection` is null where there is none to speak of. `onPage(page)`,
+ * `onLanguage(language)` and `onTheme()` are what a reader can choose. */
 export function head({ pages, page, connection, addressOfPage, onPage, onLanguage, onTheme }) {
   const link = (target) => html`
     <a
@@ -28,7 +28,9 @@ export function head({ pages, page, connection, addressOfPage, onPage, onLanguag
         <p class="brand">${logo}<span>Scoreline</span></p>
         <nav aria-label=${t("nav.label")}>${pages.map(link)}</nav>
         <div class="controls">
-          <p class="connection" data-state=${connection}><span class="dot"></span><span class="words">${t(`connection.${connection}`)}</span></p>
+          ${connection === null
+            ? nothing
+            : html`<p class="connection" data-state=${connection}><span class="dot"></span><span class="words">${t(`connection.${connection}`)}</span></p>`}
           <button class="quiet" type="button" lang=${other} @click=${() => onLanguage(other)}>${LANGUAGES[other]}</button>
           <button class="quiet round" type="button" aria-label=${t("theme.dark")} aria-pressed=${isDark()} @click=${onTheme}>
             ${isDark() ? sun : moon}

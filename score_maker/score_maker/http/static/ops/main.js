@@ -42,6 +42,7 @@ let isSigningIn = false;
 let outcomes = {};
 let which = { q: "", phase: "open" };
 let position;
+let newestId = 0;
 
 const events = new Events();
 const listed = new Listing({ pageSize: PAGE_SIZE, fetchPage: fetchEvents, onChange: show });
@@ -49,7 +50,9 @@ const live = new LiveEvents({
   onState: show,
   onEvent: (event) => {
     events.hear(event);
-    if (!listed.items.includes(event.event_id)) refreshSoon();
+    // A new one may have its place in the list. One that changes keeps its own, so that nobody loses sight of it.
+    if (event.event_id > newestId) refreshSoon();
+    newestId = Math.max(newestId, event.event_id);
     show();
   },
   reload: async () => {
@@ -87,6 +90,7 @@ async function fetchEvents(part, signal) {
   events.take(answer.events, askedAt);
   isStale = answer.stale;
   position = answer.stream_position;
+  newestId = Math.max(newestId, ...answer.events.map((event) => event.event_id));
   return { items: answer.events.map((event) => event.event_id), next_cursor: answer.next_cursor };
 }
 
@@ -188,7 +192,7 @@ function whole() {
     ${head({
       pages: !isIn ? [] : saga?.manages_events ? ["saga", "manage"] : ["saga"],
       page,
-      connection: !isIn || (saga === null && !isOffline) ? "connecting" : isOffline ? "offline" : "live",
+      connection: isIn ? connectionState() : null,
       addressOfPage: addressOf,
       onPage: go,
       onLanguage: (chosen) => {
@@ -206,6 +210,11 @@ function whole() {
     </main>
     ${foot()}
   `;
+}
+
+function connectionState() {
+  if (isOffline) return "offline";
+  return saga === null ? "connecting" : "live";
 }
 
 function inside() {

@@ -104,7 +104,7 @@ function agreement({ outbox, reconciliation }) {
   const when = html`<time datetime=${finished_at} title=${moment(new Date(finished_at))}>${age(seconds_ago)}</time>`;
   return html`
     <p class="state" data-kind=${divergent ? "bad" : "good"}>
-      <span class="dot"></span>${divergent ? t("agreement.differ", { count: divergent }) : t("agreement.equal")}
+      <span class="dot"></span><span>${divergent ? t("agreement.differ", { count: divergent }) : t("agreement.equal")}</span>
     </p>
     ${divergent
       ? html`<p class="note">${t("agreement.which", { ids: named.join(", ") })}${divergent > named.length ? " …" : ""}</p>`
@@ -119,7 +119,7 @@ function services({ score_maker, line_provider, arq_worker }) {
   const away = ["database", "redis", "line_provider"].filter((each) => score_maker[each] === "away");
   const line = (name, status, note = nothing) => html`
     <li class="state" data-service=${name} data-kind=${KINDS[status] ?? "bad"}>
-      <span class="dot"></span><strong>${name}</strong> <span>${t(`service.${status}`)}${note}</span>
+      <span class="dot"></span><span><strong>${name}</strong> ${t(`service.${status}`)}${note}</span>
     </li>
   `;
   const without = away.length ? ` ${t("services.without", { which: away.map((each) => t(`part.${each}`)).join(", ") })}` : "";
