@@ -85,6 +85,15 @@ class Told:
         self.hung_up += 1
         self.guesses.add(value)
 
+    def overtaken_by(self, value: int | None, score: Mapping[str, Any]) -> int | None:
+        """What the answer to a word speaks of: the word, or one that its rater had hung up on and that has come after
+        it while they waited for the answer."""
+        if not self.hung_up or score["score"] == value or score["score"] not in self.guesses:
+            return value
+        self.guesses.add(value)
+        shown: int | None = score["score"]
+        return shown
+
     def tell(self, sentence: str) -> None:
         self.story.append((now(), sentence))
 
@@ -114,6 +123,7 @@ class History:
         """The answer to a word: it is stored, by itself or because the same was said before and awaits its ruling."""
         told, version = self.of(key), int(score["version"])
         told.tell(f"said {value}: acknowledged as version {version}")
+        value = told.overtaken_by(value, score)
         self.counts["withdrawals acknowledged" if value is None else "ratings acknowledged"] += 1
         is_repeated = version == told.floor and told.may_be(version, value)
         if not (is_repeated or told.floor < version <= told.ceiling + 1):
@@ -128,6 +138,7 @@ class History:
         before."""
         told, version = self.of(key), int(score["version"])
         told.tell(f"said {value}: applied, as version {version}")
+        value = told.overtaken_by(value, score)
         is_new = may_be_new and told.floor < version <= told.ceiling + 1
         self.counts["words applied" if is_new else "words said before"] += 1
         if not is_new and not (told.floor <= version <= told.ceiling and told.may_be(version, value)):

@@ -205,6 +205,9 @@ async def _observed(
     finally:
         observing.cancel()
         await asyncio.wait([observing])
+        # It shows how the run went, and decides nothing.
+        if not observing.cancelled() and (error := observing.exception()):
+            say(f"nobody looked on to the end: {error!r}")
 
 
 class Logs:
