@@ -3,7 +3,7 @@
 import re
 
 from httpx import AsyncClient
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from browser.pages import Card, ChangeEvent, CreateEvent, NewEvent, OpenPage, RateByMany
 
@@ -138,12 +138,17 @@ async def test_a_button_shows_more_where_scrolling_does_not(rater: AsyncClient, 
 
 
 async def test_a_list_that_cannot_be_loaded_says_so_and_can_be_asked_for_again(open_page: OpenPage) -> None:
+    # Until somebody clicks: the page asks again by itself, too.
+    async def fail_until_asked(route: Route) -> None:
+        asked = await route.request.frame.evaluate("window.asked === true")
+        await (route.continue_() if asked else route.abort())
+
     async def break_the_list(page: Page) -> None:
-        await page.route("**/events?*", lambda route: route.abort())
+        await page.add_init_script("addEventListener('click', () => { window.asked = true; }, true)")
+        await page.route("**/events?*", fail_until_asked)
 
     page = await open_page(prepare=break_the_list, expected=("net::ERR_FAILED",))
     await expect(page.get_by_role("heading", name="The events could not be loaded")).to_be_visible()
-    await page.unroute("**/events?*")
     await page.get_by_role("button", name="Try again").click()
     await expect(page.locator("article.card").first).to_be_visible()
 
