@@ -2,16 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
 from httpx import AsyncClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from devstack.system import System
+from devstack.system import MANY_RATERS, System
 from score_maker import scores
 from score_maker.domain import Score
 from score_maker.scores import Submission
@@ -21,6 +22,13 @@ Check = Callable[[], Awaitable[None]]
 RATERS = 2_000
 EVENTS = 10
 ROUNDS = 5
+
+
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    """One of its own: what others did before is not counted."""
+    async with System(tmp_path_factory.mktemp("many_workers"), settings=MANY_RATERS) as system:
+        yield system
 
 
 async def test_eight_workers_settle_a_full_outbox_once_each_and_without_a_deadlock(
