@@ -24,11 +24,7 @@ _CONTENT_SECURITY_POLICY = "; ".join(
         "trusted-types lit-html",
     )
 )
-_HEADERS = {
-    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
+_HEADERS = {"Content-Security-Policy": _CONTENT_SECURITY_POLICY}
 _FOR_GOOD = "public, max-age=31536000, immutable"
 _ASK_EACH_TIME = "no-cache"
 
