@@ -90,7 +90,7 @@ export default {
   "rate.stands": "В силе ваша оценка {value}.",
   "rate.none_stands": "Вашей оценки нет.",
   "rate.repeating": "Пробуем снова…",
-  "rate.retry": "Сейчас",
+  "rate.retry": "Повторить сейчас",
   "rate.withdraw": "Отозвать",
   "rate.announcement": "{title}: {outcome}",
 
