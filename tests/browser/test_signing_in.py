@@ -31,8 +31,8 @@ async def trustful(system: System) -> AsyncIterator[str]:
 @pytest.mark.parametrize(
     ("locale", "words"),
     [
-        ("en-GB", "Not accepted. Sign in first, on the site where Scoreline is embedded. No rating of yours stands."),
-        ("ru-RU", "Не принята. Сначала войдите на сайте, куда встроен Scoreline. Вашей оценки нет."),
+        ("en-GB", "Not accepted. Sign in first, on the site that brought you here. No rating of yours stands."),
+        ("ru-RU", "Не принята. Сначала войдите на сайте, с которого вы пришли. Вашей оценки нет."),
     ],
 )
 async def test_events_are_shown_and_a_rating_says_where_to_sign_in(

@@ -94,8 +94,8 @@ export default {
   "problem.event-cancelled": "The event was cancelled.",
   "problem.event-not-found": "There is no such event any more.",
   "problem.score-rejected": "The service could not take it.",
-  "problem.token-required": "Sign in first, on the site where Scoreline is embedded.",
-  "problem.unknown-token": "Sign in again, on the site where Scoreline is embedded.",
+  "problem.token-required": "Sign in first, on the site that brought you here.",
+  "problem.unknown-token": "Sign in again, on the site that brought you here.",
   "problem.invalid-request": "The service does not understand this page; load it anew.",
   "problem.method-not-allowed": "This service does not offer that.",
 

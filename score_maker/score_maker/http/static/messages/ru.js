@@ -109,8 +109,8 @@ export default {
   "problem.event-cancelled": "Событие отменили.",
   "problem.event-not-found": "Такого события больше нет.",
   "problem.score-rejected": "Сервис не смог её принять.",
-  "problem.token-required": "Сначала войдите на сайте, куда встроен Scoreline.",
-  "problem.unknown-token": "Войдите снова на сайте, куда встроен Scoreline.",
+  "problem.token-required": "Сначала войдите на сайте, с которого вы пришли.",
+  "problem.unknown-token": "Войдите снова на сайте, с которого вы пришли.",
   "problem.invalid-request": "Сервис не понимает эту страницу; загрузите её заново.",
   "problem.method-not-allowed": "Этот сервис такого не умеет.",
 
