@@ -9,14 +9,12 @@ import shutil
 import subprocess
 import sys
 
+from devstack.terminal import Terminal
+
 # All are Chromium, more or less.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Fonts with Latin and Cyrillic letters come along: a bare machine has none.
 PACKAGES = ("chromium", "fonts-dejavu-core")
-
-
-def say(sentence: str) -> None:
-    print(f"scoreline: {sentence}", file=sys.stderr, flush=True)
 
 
 def installed_browser() -> str | None:
@@ -28,7 +26,8 @@ def main() -> None:
     apt_get = shutil.which("apt-get")
     if installed_browser() or apt_get is None or os.geteuid() != 0:
         return
-    say("installing Chromium, with which the page is tested …")
+    terminal = Terminal(sys.stderr)
+    terminal.say("installing Chromium, with which the page is tested …")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (
         [apt_get, "-qq", "update"],
@@ -39,7 +38,7 @@ def main() -> None:
         )
         if done.returncode:
             print(done.stdout, end="", file=sys.stderr)
-            say(f"`{' '.join(command[:3])} …` failed; the page is not tested in a browser.")
+            terminal.say(f"`{' '.join(command[:3])} …` failed; the page is not tested in a browser.")
             return
 
 

@@ -1,13 +1,12 @@
 """A rater who asks to be forgotten, through the whole system."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 from httpx import AsyncClient
+from organising import Metadata, move_deadline, new_event
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from waiting import eventually
@@ -15,12 +14,10 @@ from waiting import eventually
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.reconcile import Reconciler
 from devstack.system import System
-from scoreline.line_provider.v1 import events_pb2
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
 
-Metadata = tuple[tuple[str, str], ...]
 Check = Callable[[], Awaitable[None]]
 WAIT = {"Prefer": "wait=30"}
 
@@ -32,22 +29,6 @@ async def reconciler(system: System) -> AsyncIterator[Reconciler]:
     async with LineProviderClient(system.grpc_address, token, timedelta(seconds=10)) as line_provider:
         yield Reconciler(engine, line_provider)
     await engine.dispose()
-
-
-async def new_event(organiser: "EventServiceAsyncStub", admin: Metadata) -> int:
-    now = datetime.now(UTC)
-    request = events_pb2.CreateEventRequest(title="Opening night")
-    request.starts_at.FromDatetime(now - timedelta(hours=2))
-    request.deadline.FromDatetime(now + timedelta(hours=1))
-    return (await organiser.CreateEvent(request, metadata=admin)).event.event_id
-
-
-async def close(organiser: "EventServiceAsyncStub", admin: Metadata, event_id: int) -> None:
-    deadline = Timestamp()
-    deadline.FromDatetime(datetime.now(UTC))
-    mask = FieldMask(paths=["deadline"])
-    request = events_pb2.UpdateEventRequest(event_id=event_id, deadline=deadline, update_mask=mask)
-    await organiser.UpdateEvent(request, metadata=admin)
 
 
 async def test_open_ratings_of_a_forgotten_rater_are_withdrawn_and_the_others_count_on_as_nobodys(
@@ -63,7 +44,7 @@ async def test_open_ratings_of_a_forgotten_rater_are_withdrawn_and_the_others_co
     for event_id in (still_open, closed):
         assert (await rater.post(f"/events/{event_id}/score", json={"score": 5}, headers=WAIT)).status_code == 201
     await rater.post(f"/events/{pending}/score", json={"score": 5})
-    await close(organiser, admin, closed)
+    await move_deadline(organiser, admin, closed)
 
     async def is_closed() -> bool:
         return bool((await rater.get(f"/events/{closed}")).json()["phase"] == "closed")

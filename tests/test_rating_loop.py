@@ -4,9 +4,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 from httpx import AsyncClient
+from organising import Metadata, move_deadline, new_event
 from waiting import eventually
 
 from devstack.system import System
@@ -15,16 +14,7 @@ from scoreline.line_provider.v1 import events_pb2
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
 
-Metadata = tuple[tuple[str, str], ...]
 Check = Callable[[], Awaitable[None]]
-
-
-async def new_event(organiser: "EventServiceAsyncStub", admin: Metadata) -> int:
-    now = datetime.now(UTC)
-    request = events_pb2.CreateEventRequest(title="Opening night")
-    request.starts_at.FromDatetime(now - timedelta(hours=2))
-    request.deadline.FromDatetime(now + timedelta(hours=1))
-    return (await organiser.CreateEvent(request, metadata=admin)).event.event_id
 
 
 async def rate(rater: AsyncClient, event_id: int, value: int) -> dict[str, Any]:
@@ -120,12 +110,7 @@ async def test_a_first_rating_of_an_event_that_is_closed_before_it_is_applied_le
     event_id = await new_event(organiser, admin)
     await system.arq_worker.stop()
     await rate(rater, event_id, 5)
-    deadline = Timestamp()
-    deadline.FromDatetime(datetime.now(UTC) - timedelta(hours=1))
-    earlier = events_pb2.UpdateEventRequest(
-        event_id=event_id, deadline=deadline, update_mask=FieldMask(paths=["deadline"])
-    )
-    await organiser.UpdateEvent(earlier, metadata=admin)
+    await move_deadline(organiser, admin, event_id, datetime.now(UTC) - timedelta(hours=1))
     await system.arq_worker.start()
 
     score = await until_decided(rater, event_id)
@@ -140,12 +125,7 @@ async def test_a_rating_accepted_before_the_deadline_counts_even_if_relayed_afte
     event_id = await new_event(organiser, admin)
     await system.arq_worker.stop()
     accepted_at = datetime.fromisoformat((await rate(rater, event_id, 5))["accepted_at"])
-    deadline = Timestamp()
-    deadline.FromDatetime(accepted_at + timedelta(milliseconds=1))
-    just_after = events_pb2.UpdateEventRequest(
-        event_id=event_id, deadline=deadline, update_mask=FieldMask(paths=["deadline"])
-    )
-    await organiser.UpdateEvent(just_after, metadata=admin)
+    await move_deadline(organiser, admin, event_id, accepted_at + timedelta(milliseconds=1))
     await until_shown(rater, event_id, phase="closed")
     await system.arq_worker.start()
 

@@ -1,15 +1,14 @@
 """Both services' records held against each other: divergence is found and mended, and results become final."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import grpc
 import pytest
-from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 from httpx import AsyncClient
+from organising import Metadata, move_deadline, new_event
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from waiting import eventually
@@ -26,7 +25,6 @@ from scoreline.line_provider.v1 import events_pb2
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
 
-Metadata = tuple[tuple[str, str], ...]
 Check = Callable[[], Awaitable[None]]
 
 
@@ -46,25 +44,12 @@ async def line_provider(system: System) -> AsyncIterator[LineProviderClient]:
 
 @pytest.fixture
 async def event_id(organiser: "EventServiceAsyncStub", admin: Metadata) -> int:
-    now = datetime.now(UTC)
-    request = events_pb2.CreateEventRequest(title="Opening night")
-    request.starts_at.FromDatetime(now - timedelta(hours=2))
-    request.deadline.FromDatetime(now + timedelta(hours=1))
-    return (await organiser.CreateEvent(request, metadata=admin)).event.event_id
+    return await new_event(organiser, admin)
 
 
 async def rate(engine: AsyncEngine, event_id: int, raters: Sequence[UUID], value: int) -> list[Outcome]:
     async with engine.begin() as connection:
         return await scores.submit(connection, [Submission(event_id, rater, value, None) for rater in raters])
-
-
-async def close(organiser: "EventServiceAsyncStub", admin: Metadata, event_id: int) -> None:
-    """Ends the event now."""
-    deadline = Timestamp()
-    deadline.FromDatetime(datetime.now(UTC))
-    mask = FieldMask(paths=["deadline"])
-    request = events_pb2.UpdateEventRequest(event_id=event_id, deadline=deadline, update_mask=mask)
-    await organiser.UpdateEvent(request, metadata=admin)
 
 
 async def execute(engine: AsyncEngine, statement: str, **parameters: object) -> None:
@@ -158,7 +143,7 @@ async def test_a_result_becomes_final_once_nothing_is_undecided_and_is_immutable
     await system.arq_worker.stop()
     undecided = uuid4()
     await rate(scores_database, event_id, [undecided], 1)
-    await close(organiser, admin, event_id)
+    await move_deadline(organiser, admin, event_id)
 
     await finalize_events(worker_engine, line_provider, after=timedelta(0))
     event = (await organiser.GetEvent(events_pb2.GetEventRequest(event_id=event_id))).event
@@ -197,7 +182,7 @@ async def test_a_final_result_whose_finder_died_is_recorded_by_reconciliation(
 ) -> None:
     await rate(scores_database, event_id, [uuid4()], 5)
     await everything_settled()
-    await close(organiser, admin, event_id)
+    await move_deadline(organiser, admin, event_id)
     await line_provider.finalize(event_id, count=1, total=5)
     await Reconciler(worker_engine, line_provider).run()
     assert await rate(scores_database, event_id, [uuid4()], 3) == [Refusal.EVENT_FINAL]

@@ -43,13 +43,13 @@ def health() -> None:
 def list_messages(limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50) -> None:
     """Print the ratings that wait, the most often tried first."""
 
-    async def read(connection: AsyncConnection) -> tuple[outbox.Depth, list[StuckMessage]]:
-        return await outbox.depth(connection), await outbox.list_stuck(connection, limit=limit)
+    async def read(connection: AsyncConnection) -> tuple[outbox.Overview, list[StuckMessage]]:
+        return await outbox.overview(connection), await outbox.list_stuck(connection, limit=limit)
 
-    depth, messages = _in_database(read)
+    overview, messages = _in_database(read)
     for row in [("ID", "EVENT", "VERSION", "SCORE", "AGE", "TRIES", "NEXT", "LAST ERROR"), *map(_row, messages)]:
         print("{:>12}  {:>12}  {:>7}  {:>8}  {:>10}  {:>5}  {:>8}  {}".format(*row))
-    print(f"{depth.messages} not settled, {len(messages)} shown.", file=sys.stderr)
+    print(f"{overview.messages} not settled, {len(messages)} shown.", file=sys.stderr)
 
 
 @outbox_app.command()

@@ -98,6 +98,6 @@ class Reconciler:
 
     async def _measure_outbox(self) -> None:
         async with self._engine.connect() as connection:
-            depth = await outbox.depth(connection)
-        metrics.OUTBOX_MESSAGES.set(depth.messages)
-        metrics.OUTBOX_OLDEST_SECONDS.set(depth.oldest_age.total_seconds() if depth.oldest_age else 0)
+            overview = await outbox.overview(connection)
+        metrics.OUTBOX_MESSAGES.set(overview.messages)
+        metrics.OUTBOX_OLDEST_SECONDS.set(overview.oldest_age.total_seconds() if overview.oldest_age else 0)

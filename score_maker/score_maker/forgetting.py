@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import INTERVAL
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from score_maker import issued_raters
 
@@ -87,7 +87,7 @@ async def finish(engine: AsyncEngine) -> int:
     for rater_id in unfinished:
         withdrawn += await _withdraw_all(engine, rater_id)
         async with engine.begin() as connection:
-            await _finish(connection, rater_id)
+            await connection.execute(_FINISH, {"rater_id": rater_id, "in_flight": IN_FLIGHT})
     return withdrawn
 
 
@@ -99,7 +99,3 @@ async def _withdraw_all(engine: AsyncEngine, rater_id: UUID) -> int:
         total += withdrawn
         if withdrawn < BATCH:
             return total
-
-
-async def _finish(connection: AsyncConnection, rater_id: UUID) -> None:
-    await connection.execute(_FINISH, {"rater_id": rater_id, "in_flight": IN_FLIGHT})

@@ -139,23 +139,11 @@ async def retry(connection: AsyncConnection, ids: Sequence[int] | None) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
-    """How many messages are not settled yet, and since when the oldest one was accepted (None where there is none)."""
-
-    messages: int
-    oldest_age: timedelta | None
-
-
-async def depth(connection: AsyncConnection) -> Depth:
-    row = (await connection.execute(text("SELECT count(*), now() - min(accepted_at) FROM scores_outbox"))).one()
-    return Depth(*row)
-
-
-@dataclass(frozen=True, slots=True)
 class Overview:
     """All messages by what they wait for: a worker to claim them, the worker that has, or the time of another attempt.
 
-    `stuck` are those, whatever they wait for now, of which an attempt has failed.
+    `stuck` are those, whatever they wait for now, of which an attempt has failed; `oldest_age` is None where there are
+    no messages.
     """
 
     messages: int

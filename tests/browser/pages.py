@@ -115,3 +115,13 @@ async def deafen(page: Page) -> None:
         pass
 
     await page.route("**/events/stream*", never)
+
+
+async def message_keys(page: Page) -> tuple[list[str], list[str]]:
+    """The keys of the page's English messages, and those of the Russian ones."""
+    english, russian = await page.evaluate("""async () => {
+        const base = document.querySelector('script[type=module]').src.replace('main.js', 'messages/');
+        const keys = async (language) => Object.keys((await import(`${base}${language}.js`)).default).sort();
+        return [await keys('en'), await keys('ru')];
+    }""")
+    return english, russian

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from waiting import eventually
 
-from browser.pages import AWAY, ChangeEvent, CreateEvent, OpenPage
+from browser.pages import AWAY, ChangeEvent, CreateEvent, OpenPage, message_keys
 from devstack.system import System
 from scoreline.line_provider.v1 import events_pb2
 
@@ -393,12 +393,7 @@ async def test_axe_finds_nothing_wrong_and_a_phone_shows_everything(
 
 
 async def test_both_languages_have_every_message_of_the_operators_page(open_page: OpenPage) -> None:
-    page = await open_page("/ops")
-    english, russian = await page.evaluate("""async () => {
-        const base = document.querySelector('script[type=module]').src.replace('main.js', 'messages/');
-        const keys = async (language) => Object.keys((await import(`${base}${language}.js`)).default).sort();
-        return [await keys('en'), await keys('ru')];
-    }""")
+    english, russian = await message_keys(await open_page("/ops"))
     assert english == russian
 
 

@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
-from browser.pages import REFUSED, Card, ChangeEvent, CreateEvent, OpenPage, RateByMany, deafen
+from browser.pages import REFUSED, Card, ChangeEvent, CreateEvent, OpenPage, RateByMany, deafen, message_keys
 from devstack.system import System
 
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
@@ -163,12 +163,7 @@ async def test_the_language_can_be_changed_and_stays_so(open_page: OpenPage) -> 
 
 
 async def test_both_languages_have_every_message(open_page: OpenPage) -> None:
-    page = await open_page()
-    english, russian = await page.evaluate("""async () => {
-        const base = document.querySelector('script[type=module]').src.replace('main.js', 'messages/');
-        const keys = async (language) => Object.keys((await import(`${base}${language}.js`)).default).sort();
-        return [await keys('en'), await keys('ru')];
-    }""")
+    english, russian = await message_keys(await open_page())
     assert english == russian
 
 

@@ -102,9 +102,9 @@ async def list_events(
     """
     if not state.catalog.is_known:
         raise Problem(UNAVAILABLE, "The events are not known yet: line_provider has not been reached since the start.")
-    query = ListingQuery.of(Filter.matching(status, phase, q), sort, limit, cursor)
     listing = state.listings.get(request.scope["query_string"])
     if listing is None:
+        query = ListingQuery.of(Filter.matching(status, phase, q), sort, limit, cursor)
         listing = state.listings.add(request.scope["query_string"], query)
     if rater is None:
         return answer(request, listing.document())

@@ -61,12 +61,7 @@ async def rater(request: Request, response: Response, state: State, known: Known
 AnyRater = Annotated[Rater | Subject, Depends(rater)]
 
 
-async def limit_writes(request: Request, state: State, known: KnownRater) -> None:
-    """Raises Problem where the rater of the request, or its address, writes too often."""
-    await count_write(request, state, known)
-
-
-async def count_write(request: Request, state: AppState, known: Rater | Subject | None) -> None:
+async def count_write(request: Request, state: State, known: KnownRater) -> None:
     """Counts a write of the rater, where there is one, and of the address. Raises Problem where they are too many."""
     exceeded = await state.rate_limits.hit(
         address=request.client.host if request.client else None, rater=_counted_as(known) if known else None
@@ -78,7 +73,7 @@ async def count_write(request: Request, state: AppState, known: Rater | Subject 
 
 
 # For every operation that writes, before it does.
-LIMITED = Depends(limit_writes)
+LIMITED = Depends(count_write)
 
 
 def _counted_as(rater: Rater | Subject) -> str:

@@ -306,17 +306,17 @@ _HEADERS: dict[int, dict[str, Any]] = {
 
 
 def _example(problem_type: ProblemType) -> dict[str, Any]:
-    example: dict[str, Any] = {
-        "type": problem_type.uri,
-        "title": problem_type.title,
-        "status": problem_type.status.value,
-        "detail": "What is wrong this time, and what to do.",
-        "instance": "/events/17/score",
-    }
+    example = document(problem_type, "What is wrong this time, and what to do.", instance="/events/17/score")
     if problem_type is INVALID_REQUEST:
         message = "Input should be less than or equal to 5"
         example |= {"detail": f"body.score: {message}.", "errors": [{"part": "body.score", "message": message}]}
     return example
+
+
+def document(problem_type: ProblemType, detail: str, **members: object) -> dict[str, Any]:
+    """The problem as JSON, with whatever more there is to say."""
+    about = {"type": problem_type.uri, "title": problem_type.title, "status": problem_type.status.value}
+    return {**about, "detail": detail, **members}
 
 
 def answer(
@@ -324,24 +324,15 @@ def answer(
     problem_type: ProblemType,
     detail: str,
     *,
-    errors: list[dict[str, str]] | None = None,
     headers: dict[str, str] | None = None,
     extensions: Mapping[str, object] | None = None,
 ) -> JSONResponse:
     """The problem as an answer to the request."""
-    document: dict[str, Any] = {
-        "type": problem_type.uri,
-        "title": problem_type.title,
-        "status": problem_type.status.value,
-        "detail": detail,
-        "instance": quote(request.url.path, safe=_PATH_CHARACTERS),
-    }
-    document |= extensions or {}
-    if errors is not None:
-        document["errors"] = errors
+    instance = quote(request.url.path, safe=_PATH_CHARACTERS)
     if problem_type.status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers = {"Retry-After": "1"} | (headers or {})
-    return JSONResponse(document, problem_type.status, headers, MEDIA_TYPE)
+    body = document(problem_type, detail, instance=instance, **extensions or {})
+    return JSONResponse(body, problem_type.status, headers, MEDIA_TYPE)
 
 
 async def _on_problem(request: Request, problem: Problem) -> JSONResponse:
@@ -361,7 +352,7 @@ async def _on_invalid_request(request: Request, invalid: RequestValidationError)
         return answer(request, NOT_JSON, f"The body came as {declared}; send Content-Type: application/json.")
     parts = [{"part": error["part"], "message": error["message"]} for error in errors]
     detail = "; ".join(f"{part['part']}: {part['message']}" for part in parts) + "."
-    return answer(request, INVALID_REQUEST, detail, errors=parts)
+    return answer(request, INVALID_REQUEST, detail, extensions={"errors": parts})
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> JSONResponse:

@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from score_maker.http.app import create_app
 from score_maker.http.guards import SECURITY_HEADERS
-from score_maker.http.problems import HEADERS_TOO_LONG, MALFORMED_HTTP, MEDIA_TYPE, ProblemType
+from score_maker.http.problems import HEADERS_TOO_LONG, MALFORMED_HTTP, MEDIA_TYPE, ProblemType, document
 from score_maker.settings import Settings
 
 # The request line and the headers together; uvicorn itself takes them without end.
@@ -66,14 +66,7 @@ class Protocol(HttpToolsProtocol):
             raise ValueError
 
     def _refuse(self, problem_type: ProblemType) -> None:
-        body = json.dumps(
-            {
-                "type": problem_type.uri,
-                "title": problem_type.title,
-                "status": problem_type.status.value,
-                "detail": problem_type.explanation,
-            }
-        ).encode()
+        body = json.dumps(document(problem_type, problem_type.explanation)).encode()
         headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), "Connection": "close"}
         lines = "".join(f"{name}: {value}\r\n" for name, value in (headers | SECURITY_HEADERS).items())
         self.transport.write(STATUS_LINE[problem_type.status] + lines.encode() + b"\r\n" + body)

@@ -1,12 +1,12 @@
 // What is around every page: head, banners and foot.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
-import { LANGUAGES, language, t } from "./i18n.js";
+import { LANGUAGES, chooseLanguage, language, t } from "./i18n.js";
 import { cloudOff, clock, logo, moon, sun } from "./icons.js";
-import { isDark } from "./preferences.js";
+import { isDark, toggleTheme } from "./preferences.js";
 
-/** Of the `pages` there are, `page` is shown; `connection` is null where there is none to speak of. `onPage(page)`,
- * `onLanguage(language)` and `onTheme()` are what a reader can choose. */
-export function head({ pages, page, connection, addressOfPage, onPage, onLanguage, onTheme }) {
+/** Of the `pages` there are, `page` is shown; `connection` is null where there is none to speak of. `onPage(page)` when
+ * the reader chooses another, `onChange()` when they have chosen another language or theme. */
+export function head({ pages, page, connection, addressOfPage, onPage, onChange }) {
   const link = (target) => html`
     <a
       href=${addressOfPage(target)}
@@ -20,6 +20,10 @@ export function head({ pages, page, connection, addressOfPage, onPage, onLanguag
       >${t(`nav.${target}`)}</a
     >
   `;
+  const choose = (choice) => () => {
+    choice();
+    onChange();
+  };
   const other = Object.keys(LANGUAGES).find((each) => each !== language());
   return html`
     <a class="skip" href="#main">${t("nav.skip")}</a>
@@ -31,8 +35,8 @@ export function head({ pages, page, connection, addressOfPage, onPage, onLanguag
           ${connection === null
             ? nothing
             : html`<p class="connection" data-state=${connection}><span class="dot"></span><span class="words">${t(`connection.${connection}`)}</span></p>`}
-          <button class="quiet" type="button" lang=${other} @click=${() => onLanguage(other)}>${LANGUAGES[other]}</button>
-          <button class="quiet round" type="button" aria-label=${t("theme.dark")} aria-pressed=${isDark()} @click=${onTheme}>
+          <button class="quiet" type="button" lang=${other} @click=${choose(() => chooseLanguage(other))}>${LANGUAGES[other]}</button>
+          <button class="quiet round" type="button" aria-label=${t("theme.dark")} aria-pressed=${isDark()} @click=${choose(toggleTheme)}>
             ${isDark() ? sun : moon}
           </button>
         </div>

@@ -1,5 +1,5 @@
 // The page: what is known, what is shown of it, and what happens when.
-import { html, nothing, render } from "./vendor/lit-html/lit-html.js";
+import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { repeat } from "./vendor/lit-html/directives/repeat.js";
 import * as api from "./api.js";
 import { card, phaseOf } from "./card.js";
@@ -7,11 +7,12 @@ import { Events } from "./events.js";
 import { filters } from "./filters.js";
 import { forgetMe } from "./forget.js";
 import { banners, foot, head } from "./frame.js";
-import { chooseLanguage, t } from "./i18n.js";
+import { t } from "./i18n.js";
 import { Listing } from "./listing.js";
 import { explain, outcome } from "./outcome.js";
-import { onSystemThemeChange, toggleTheme } from "./preferences.js";
+import { onSystemThemeChange } from "./preferences.js";
 import { Ratings } from "./ratings.js";
+import { renderer } from "./renderer.js";
 import { LiveEvents } from "./stream.js";
 import { addressOf, hasFilters, parametersOf, readView, withoutFilters } from "./view.js";
 
@@ -23,6 +24,7 @@ let view = readView();
 let isStale = false;
 let forgetFailure = null;
 
+const show = renderer(() => (view.page === "mine" ? `${t("mine.title")} · Scoreline` : "Scoreline"), page);
 const events = new Events();
 const ratings = new Ratings({ onRefused: fetchEvent });
 
@@ -82,19 +84,6 @@ function nullWhereGone(problem) {
   throw problem;
 }
 
-// What is shown is made anew from what is known, once for all that changes at a time.
-let isDue = false;
-
-function show() {
-  if (isDue) return;
-  isDue = true;
-  queueMicrotask(() => {
-    isDue = false;
-    document.title = view.page === "mine" ? `${t("mine.title")} · Scoreline` : "Scoreline";
-    render(page(), document.getElementById("app"));
-  });
-}
-
 function page() {
   return html`
     ${head({
@@ -103,14 +92,7 @@ function page() {
       connection: live.state,
       addressOfPage: (target) => addressOf({ ...view, page: target }),
       onPage: (target) => go({ page: target }),
-      onLanguage: (chosen) => {
-        chooseLanguage(chosen);
-        show();
-      },
-      onTheme: () => {
-        toggleTheme();
-        show();
-      },
+      onChange: show,
     })}
     ${banners({ isOffline: isOffline(), isStale })}
     <main id="main" class="width" tabindex="-1">

@@ -1,12 +1,13 @@
 // The operators' page: what is known, what is shown of it, and what happens when.
-import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
+import { html } from "../vendor/lit-html/lit-html.js";
 import { listEvents } from "../api.js";
 import { Events } from "../events.js";
 import { banners, foot, head } from "../frame.js";
-import { addMessages, chooseLanguage, t } from "../i18n.js";
+import { addMessages, t } from "../i18n.js";
 import { Listing } from "../listing.js";
 import { explain } from "../outcome.js";
-import { onSystemThemeChange, toggleTheme } from "../preferences.js";
+import { onSystemThemeChange } from "../preferences.js";
+import { renderer } from "../renderer.js";
 import { LiveEvents } from "../stream.js";
 import { parametersOf } from "../view.js";
 import * as api from "./api.js";
@@ -44,6 +45,7 @@ let which = { q: "", phase: "open" };
 let position;
 let newestId = 0;
 
+const show = renderer(() => `${t(`nav.${page}`)} · Scoreline`, whole);
 const events = new Events();
 const listed = new Listing({ pageSize: PAGE_SIZE, fetchPage: fetchEvents, onChange: show });
 const live = new LiveEvents({
@@ -174,18 +176,6 @@ function tell(where, kind, text) {
   show();
 }
 
-let isDue = false;
-
-function show() {
-  if (isDue) return;
-  isDue = true;
-  queueMicrotask(() => {
-    isDue = false;
-    document.title = `${t(`nav.${page}`)} · Scoreline`;
-    render(whole(), document.getElementById("app"));
-  });
-}
-
 function whole() {
   const isIn = token() !== null;
   return html`
@@ -195,14 +185,7 @@ function whole() {
       connection: isIn ? connectionState() : null,
       addressOfPage: addressOf,
       onPage: go,
-      onLanguage: (chosen) => {
-        chooseLanguage(chosen);
-        show();
-      },
-      onTheme: () => {
-        toggleTheme();
-        show();
-      },
+      onChange: show,
     })}
     ${banners({ isOffline, isStale: isIn && page === "manage" && isStale })}
     <main id="main" class="width" tabindex="-1">
