@@ -27,7 +27,7 @@ test: environment browser ## all tests, or those that ARGS names: make test ARGS
 	$(IN_ENVIRONMENT) -m pytest $(ARGS)
 
 torture: environment ## break everything under load and check that nothing is lost: make torture SEED=7 MINUTES=10
-	PYTHONPATH=tests $(IN_ENVIRONMENT) -m torture $(if $(SEED),--seed $(SEED)) $(if $(RATERS),--raters $(RATERS)) --minutes $(or $(MINUTES),1)
+	PYTHONPATH=tests $(IN_ENVIRONMENT) -m torture $(if $(SEED),--seed $(SEED)) $(if $(RATERS),--raters $(RATERS)) $(if $(FAULTS),--faults-a-minute $(FAULTS)) --minutes $(or $(MINUTES),1)
 
 soak: environment ## the same load and checks with nothing broken: what memory does in a long run
 	PYTHONPATH=tests $(IN_ENVIRONMENT) -m torture --calm $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10)

@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 from torture.events import now
 from torture.faults import Fault, NoOccasion, Theatre
 
-_PAUSE_SECONDS = (0.5, 2.5)
+# From one fault to the next, as shares of the mean.
+_PAUSES = (0.3, 1.7)
 # So many faults may be under way at once.
 _AT_ONCE = 3
 _TRIES = 5
@@ -32,8 +33,11 @@ class Deeds:
 class Nemesis:
     """Deals faults like cards: each kind comes once before any comes again. What found no occasion is dealt again."""
 
-    def __init__(self, theatre: Theatre, faults: Sequence[Fault], rng: random.Random) -> None:
+    def __init__(
+        self, theatre: Theatre, faults: Sequence[Fault], rng: random.Random, *, faults_a_minute: float
+    ) -> None:
         self.deeds = Deeds()
+        self._mean_pause_seconds = 60 / faults_a_minute
         self._theatre = theatre
         self._faults = faults
         self._rng = rng
@@ -55,7 +59,7 @@ class Nemesis:
                 await self._turn.acquire()
                 # All chance is drawn here, so that it does not depend on what happens meanwhile.
                 group.create_task(self._inflict(fault, random.Random(self._rng.random())))
-                await asyncio.sleep(self._rng.uniform(*_PAUSE_SECONDS))
+                await asyncio.sleep(self._mean_pause_seconds * self._rng.uniform(*_PAUSES))
 
     def _next(self, *, time_is_up: bool) -> Fault | None:
         if time_is_up and (self._rounds > 1 or (self._rounds == 1 and not self._deck)):

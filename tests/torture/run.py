@@ -42,6 +42,7 @@ class Plan:
     events: int = 36
     habits: Habits = field(default_factory=Habits)
     faults: Sequence[Fault] = tuple(FAULTS)
+    faults_a_minute: float = 40
     peace_within: float = PEACE_WITHIN_SECONDS
 
 
@@ -76,7 +77,7 @@ async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sent
         theatre = Theatre(arena, organiser, channel)
         for _ in range(plan.events):
             await organiser.create(open_for=timedelta(hours=1))
-        nemesis = Nemesis(theatre, plan.faults, random.Random(rng.random()))
+        nemesis = Nemesis(theatre, plan.faults, random.Random(rng.random()), faults_a_minute=plan.faults_a_minute)
         raters = [
             Rater(arena.system.http, history, random.Random(rng.random()), _chooser(organiser))
             for _ in range(plan.raters)
