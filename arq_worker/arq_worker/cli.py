@@ -1,8 +1,8 @@
 """The command line `arq-worker`."""
 
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, TypeVar
 
 import typer
 import uvloop
@@ -10,6 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arq_worker import worker
+from arq_worker.line_provider_client import LineProviderAway, LineProviderClient
+from arq_worker.reconcile import Findings, Reconciler
 from arq_worker.settings import EXAMPLE, Settings
 from score_maker import logs, outbox
 from score_maker.configuration import load
@@ -37,6 +39,36 @@ def health() -> None:
     """Exit with 0 if a worker has reported lately, else with 1."""
     settings = load(Settings, example=EXAMPLE)
     raise typer.Exit(0 if uvloop.run(worker.is_healthy(settings)) else 1)
+
+
+@app.command()
+def reconcile() -> None:
+    """Compare every rating with line_provider and mend what differs, as after a database was restored from a backup.
+
+    Exit with 0 where nothing differed, with 1 where something did: then once more, until nothing does.
+    """
+    settings = load(Settings, example=EXAMPLE)
+    logs.configure(settings.log_format)
+
+    async def run_once() -> Findings:
+        engine = create_engine(settings.database_url.get_secret_value(), pool_size=1)
+        try:
+            async with LineProviderClient(
+                settings.line_provider_address, settings.line_provider_token.get_secret_value(), settings.rpc_timeout
+            ) as line_provider:
+                return await Reconciler(engine, line_provider).run(every_rating=True)
+        finally:
+            await engine.dispose()
+
+    try:
+        findings = _run_on_database(run_once())
+    except LineProviderAway as error:
+        print(f"ARQ_WORKER_LINE_PROVIDER_ADDRESS: line_provider does not answer: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    print(f"{findings.events} events compared, {findings.divergent} differed.")
+    for mending, scores in findings.mended.items():
+        print(f"{scores} ratings {mending.replace('_', ' ')}.")
+    raise typer.Exit(1 if findings.divergent else 0)
 
 
 @outbox_app.command("list")
@@ -78,7 +110,7 @@ def _row(message: StuckMessage) -> tuple[str, ...]:
 
 
 def _in_database(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    """Does the work in one transaction; a database that is away is told in a sentence."""
+    """Does the work in one transaction."""
     settings = load(Settings, example=EXAMPLE)
 
     async def in_transaction() -> T:
@@ -89,8 +121,13 @@ def _in_database(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         finally:
             await engine.dispose()
 
+    return _run_on_database(in_transaction())
+
+
+def _run_on_database(work: Coroutine[Any, Any, T]) -> T:
+    """Runs it; a database that is away is told in a sentence."""
     try:
-        return uvloop.run(in_transaction())
+        return uvloop.run(work)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         if not is_unreachable(error):
             raise

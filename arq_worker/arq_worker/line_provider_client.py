@@ -130,10 +130,7 @@ class LineProviderClient:
         request = scores_pb2.GetAppliedScoresRequest(event_id=event_id, page_size=PAGE)
         while True:
             page = (await self._ask(self._scores.GetAppliedScores, request)).scores
-            yield {
-                UUID(bytes=each.rater_id): AppliedVersion(each.version, each.value if each.HasField("value") else None)
-                for each in page
-            }
+            yield {UUID(bytes=each.rater_id): _applied_version(each) for each in page}
             if len(page) < PAGE:
                 return
             request.after_rater_id = page[-1].rater_id
@@ -161,6 +158,14 @@ def _record(event: events_pb2.Event) -> EventRecord:
         event.finalized_at.ToDatetime(tzinfo=UTC) if event.HasField("finalized_at") else None,
         event.totals.count,
         event.totals.sum,
+    )
+
+
+def _applied_version(score: scores_pb2.AppliedScore) -> AppliedVersion:
+    return AppliedVersion(
+        score.version,
+        score.value if score.HasField("value") else None,
+        score.applied_at.ToDatetime(tzinfo=UTC) if score.HasField("applied_at") else None,
     )
 
 

@@ -6,7 +6,9 @@ costs next to nothing where nothing happened; once in a while everything is comp
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -14,12 +16,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from arq_worker import metrics
 from arq_worker.line_provider_client import PAGE, EventRecord, LineProviderClient
 from score_maker import outbox, reconciliation
-from score_maker.domain import mend
+from score_maker.domain import Mending, mend
 from score_maker.reconciliation import OwnTotals
 
 log = structlog.get_logger(__name__)
 
 EVERYTHING_AFTER_SECONDS = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a pass compared, the events that it found to differ, and what it did about their ratings."""
+
+    events: int
+    divergent: int
+    mended: Counter[Mending]
 
 
 class Reconciler:
@@ -32,36 +43,47 @@ class Reconciler:
         self._forget_at = time.monotonic() + EVERYTHING_AFTER_SECONDS
         self._divergent: set[int] = set()
 
-    async def run(self) -> int:
-        """One pass; answers how many events differ. Raises LineProviderAway and SQLAlchemyError."""
+    async def run(self, *, every_rating: bool = False) -> Findings:
+        """One pass over the totals, or over every rating. Raises LineProviderAway and SQLAlchemyError.
+
+        Totals may agree by chance where ratings do not, after a database was restored.
+        """
         if time.monotonic() > self._forget_at:
             self._agreed_revisions.clear()
             self._forget_at = time.monotonic() + EVERYTHING_AFTER_SECONDS
-        events = 0
+        events, mended = 0, Counter[Mending]()
         async for page in self._line_provider.list_events():
             events += len(page)
             changed = [event for event in page if self._agreed_revisions.get(event.event_id) != event.revision]
-            if changed:
-                await self._reconcile(changed)
+            if compared := page if every_rating else changed:
+                mended += await self._reconcile(compared, every_rating=every_rating)
         metrics.DIVERGENT_EVENTS.set(len(self._divergent))
         async with self._engine.begin() as connection:
             await reconciliation.record_pass(connection, events=events, divergent_event_ids=sorted(self._divergent))
         await self._measure_outbox()
-        return len(self._divergent)
+        return Findings(events, len(self._divergent), mended)
 
-    async def _reconcile(self, events: Sequence[EventRecord]) -> None:
+    async def _reconcile(self, events: Sequence[EventRecord], *, every_rating: bool) -> Counter[Mending]:
         before = await self._own_totals([event.event_id for event in events])
         quiet = [event_id for event_id, own in before.items() if not own.undecided]
         there = await self._line_provider.totals(quiet)
         after = await self._own_totals(quiet)
+        mended = Counter[Mending]()
         for event in events:
             own = after.get(event.event_id)
             if own is None or own != before[event.event_id] or event.event_id not in there:
                 continue
-            if (own.count, own.sum) == there[event.event_id]:
+            applied = there[event.event_id]
+            agrees = (own.count, own.sum) == applied
+            if not agrees:
+                log.error("divergence", event_id=event.event_id, confirmed=(own.count, own.sum), applied=applied)
+            differing = Counter[Mending]() if agrees and not every_rating else await self._mend(event)
+            if agrees and not differing:
                 await self._agree(event, own)
             else:
-                await self._mend(event, own, there[event.event_id])
+                self._divergent.add(event.event_id)
+                mended += differing
+        return mended
 
     async def _own_totals(self, event_ids: list[int]) -> dict[int, OwnTotals]:
         async with self._engine.connect() as connection:
@@ -77,24 +99,32 @@ class Reconciler:
                     connection, event.event_id, count=own.count, total=own.sum, finalized_at=event.finalized_at
                 )
 
-    async def _mend(self, event: EventRecord, own: OwnTotals, there: tuple[int, int]) -> None:
-        self._divergent.add(event.event_id)
-        log.error("divergence", event_id=event.event_id, confirmed=(own.count, own.sum), applied=there)
-        after = None
+    async def _mend(self, event: EventRecord) -> Counter[Mending]:
+        """Goes through the event's ratings, and answers how many needed what."""
+        mended, after = Counter[Mending](), None
         async for page in self._line_provider.list_applied(event.event_id):
             until = max(page) if len(page) == PAGE else None
             async with self._engine.begin() as connection:
                 scores = await reconciliation.list_scores(connection, event.event_id, after=after, until=until)
-                differing = {
-                    score.rater_id: page.get(score.rater_id)
+                agreeing = {
+                    score.rater_id
                     for score in scores
-                    if mend(score, page.get(score.rater_id), score.accepted_at)[1] is not None
+                    if mend(score, page.get(score.rater_id), score.accepted_at)[1] is None
                 }
-                mended = await reconciliation.mend_scores(connection, event.event_id, differing, event.deadline)
-            for mending, count in mended.items():
-                metrics.MENDED.labels(mending).inc(count)
-                log.warning("mended", event_id=event.event_id, mending=mending, scores=count)
+                differing = (page.keys() | {score.rater_id for score in scores}) - agreeing
+                mended.update(
+                    await reconciliation.mend_scores(
+                        connection,
+                        event.event_id,
+                        {rater_id: page.get(rater_id) for rater_id in differing},
+                        event.deadline,
+                    )
+                )
             after = until
+        for mending, count in mended.items():
+            metrics.MENDED.labels(mending).inc(count)
+            log.warning("mended", event_id=event.event_id, mending=mending, scores=count)
+        return mended
 
     async def _measure_outbox(self) -> None:
         async with self._engine.connect() as connection:

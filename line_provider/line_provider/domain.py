@@ -123,6 +123,7 @@ class AppliedScore:
     rater_id: UUID
     value: int | None
     version: int
+    applied_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,9 @@ async def list_applied(
 ) -> list[AppliedScore]:
     """What is applied of the event by rater, from behind `after` on; raters who have withdrawn are among them."""
     applied = applied_scores.c
-    query = select(applied.rater_id, applied.value, applied.version).where(applied.event_id == event_id)
+    query = select(applied.rater_id, applied.value, applied.version, applied.applied_at).where(
+        applied.event_id == event_id
+    )
     if after is not None:
         query = query.where(applied.rater_id > after)
     return [AppliedScore(*row) for row in await connection.execute(query.order_by(applied.rater_id).limit(limit))]

@@ -196,6 +196,7 @@ async def test_what_is_applied_of_an_event_is_listed_rater_by_rater(server: Runn
         (rater, 2 if n == 0 else 1 + n) for n, rater in enumerate(raters)
     ]
     assert [each.value if each.HasField("value") else None for each in listed] == [None, 2, 3, 4, 5]
+    assert all(each.HasField("applied_at") for each in listed)
 
 
 async def test_a_result_is_made_final_where_both_sides_agree_on_it(server: RunningServer, add_event: AddEvent) -> None:

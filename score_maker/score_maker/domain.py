@@ -120,10 +120,14 @@ def is_decided(score: Score, version: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AppliedVersion:
-    """What line_provider has applied of one rater's rating of one event."""
+    """What line_provider has applied of one rater's rating of one event, and when by its own clock.
+
+    `applied_at` is None where line_provider is of a version that does not tell.
+    """
 
     version: int
     value: int | None
+    applied_at: datetime | None
 
 
 class Mending(StrEnum):
@@ -131,14 +135,17 @@ class Mending(StrEnum):
 
     CONFIRMED_HERE = "confirmed_here"
     SENT_AGAIN = "sent_again"
+    ADOPTED = "adopted"
+    SAID_AGAIN = "said_again"
     NOT_POSSIBLE = "not_possible"
 
 
 def mend(score: Score, applied: AppliedVersion | None, at: datetime) -> tuple[Score, Mending | None]:
     """The score with what was learnt, and what else it needs; None where both sides agree.
 
-    A version that line_provider alone knows of, or two values of one version, cannot come about by themselves: somebody
-    has changed or restored a database, and somebody has to look at it.
+    A version that line_provider alone knows of, or two values of one version, cannot come about by themselves: this
+    database was restored from a backup that is older than that version. It is adopted, unless the rater has said
+    something since: then that is said again, as a version behind it.
     """
     confirmed = score.confirmed_version or 0
     there = applied.version if applied else 0
@@ -146,6 +153,35 @@ def mend(score: Score, applied: AppliedVersion | None, at: datetime) -> tuple[Sc
         return score, Mending.SENT_AGAIN
     if applied is None or (confirmed == there and score.confirmed_value == applied.value):
         return score, None
-    if confirmed == there or there > score.version:
+    if confirmed < there <= score.version:
+        return settle(score, Ruling(there, applied.value, Verdict.APPLIED), at), Mending.CONFIRMED_HERE
+    if applied.applied_at is None:
         return score, Mending.NOT_POSSIBLE
-    return settle(score, Ruling(there, applied.value, Verdict.APPLIED), at), Mending.CONFIRMED_HERE
+    adopted = adopt(score.event_id, score.rater_id, applied, at)
+    if score.state is State.REJECTED or score.accepted_at <= applied.applied_at:
+        return adopted, Mending.ADOPTED
+    said_again = replace(
+        adopted,
+        value=score.value,
+        version=there + 1,
+        state=State.PENDING,
+        accepted_at=score.accepted_at,
+        settled_at=None,
+    )
+    return said_again, Mending.SAID_AGAIN
+
+
+def adopt(event_id: int, rater_id: UUID, applied: AppliedVersion, at: datetime) -> Score:
+    """The score of which only this is known. It was accepted before it was applied, and is recorded as of then."""
+    return Score(
+        event_id,
+        rater_id,
+        value=applied.value,
+        version=applied.version,
+        state=State.WITHDRAWN if applied.value is None else State.CONFIRMED,
+        reason=None,
+        confirmed_value=applied.value,
+        confirmed_version=applied.version,
+        accepted_at=applied.applied_at or at,
+        settled_at=at,
+    )

@@ -12,7 +12,7 @@ _MIGRATION_LOCK = 7_236_001
 
 _WORKER_GRANTS = (
     "GRANT USAGE ON SCHEMA public TO {role}",
-    "GRANT SELECT, UPDATE ON scores TO {role}",
+    "GRANT SELECT, INSERT, UPDATE ON scores TO {role}",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON scores_outbox TO {role}",
     "GRANT SELECT, INSERT ON final_results TO {role}",
     "GRANT SELECT, UPDATE ON forgotten_raters TO {role}",

@@ -1,7 +1,8 @@
 """Holding score_maker's records of an event against line_provider's, and bringing them together where they differ.
 
 What line_provider has applied is confirmed here, however that was learnt. What is confirmed here but missing there goes
-there once more, through the outbox like any other rating. Ratings with a message in the outbox are left to it.
+there once more, through the outbox like any other rating. What line_provider has applied but this database, restored
+from a backup, knows nothing of is adopted. Ratings with a message in the outbox are left to it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from score_maker.domain import AppliedVersion, Mending, Score, mend
+from score_maker.domain import AppliedVersion, Mending, Score, adopt, mend
 from score_maker.scores import score_of
 from score_maker.settlement import write_settled
 from score_maker.tables import final_results, last_reconciliation, scores
@@ -75,13 +76,26 @@ _LOCK = text("""
     FOR UPDATE OF scores
 """)
 
-# A confirmed version was accepted in time, even if accepted_at speaks of a later one by now.
-_SEND_AGAIN = text("""
-    INSERT INTO scores_outbox (event_id, rater_id, value, version, accepted_at)
-    SELECT event_id, rater_id, confirmed_value, confirmed_version, least(accepted_at, :deadline)
-    FROM scores
-    WHERE event_id = :event_id AND rater_id = ANY(CAST(:rater_ids AS uuid[]))
+# Of these raters nothing was on record. Whoever has said something meanwhile is left to the next pass.
+_ADOPT = text("""
+    INSERT INTO scores
+        (event_id, rater_id, value, version, state, confirmed_value, confirmed_version, accepted_at, settled_at)
+    SELECT :event_id, rater_id, value, version, state, value, version, accepted_at, now()
+    FROM unnest(
+        CAST(:rater_ids AS uuid[]), CAST(:values AS smallint[]), CAST(:versions AS int[]),
+        CAST(:states AS text[]), CAST(:accepted_ats AS timestamptz[])
+    ) AS adopted(rater_id, value, version, state, accepted_at)
     ORDER BY rater_id
+    ON CONFLICT DO NOTHING
+""")
+
+_QUEUE = text("""
+    INSERT INTO scores_outbox (event_id, rater_id, value, version, accepted_at)
+    SELECT :event_id, queued.*
+    FROM unnest(
+        CAST(:rater_ids AS uuid[]), CAST(:values AS smallint[]), CAST(:versions AS int[]),
+        CAST(:accepted_ats AS timestamptz[])
+    ) AS queued(rater_id, value, version, accepted_at)
 """)
 
 
@@ -98,12 +112,65 @@ async def mend_scores(
         score, mending = mend(score_of(row), applied[row.rater_id], row.transaction_time)
         if mending is not None:
             by_mending[mending].append(score)
-    if confirmed := by_mending[Mending.CONFIRMED_HERE]:
-        await write_settled(connection, confirmed)
-    if again := by_mending[Mending.SENT_AGAIN]:
-        rater_ids = [score.rater_id for score in again]
-        await connection.execute(_SEND_AGAIN, {"event_id": event_id, "rater_ids": rater_ids, "deadline": deadline})
-    return {mending: len(mended) for mending, mended in by_mending.items() if mended}
+    mended = {mending: len(scores) for mending, scores in by_mending.items() if scores}
+    said_again = by_mending[Mending.SAID_AGAIN]
+    if learnt := by_mending[Mending.CONFIRMED_HERE] + by_mending[Mending.ADOPTED] + said_again:
+        await write_settled(connection, learnt)
+    await _queue(
+        connection,
+        event_id,
+        [
+            # A confirmed version was accepted in time, even if accepted_at speaks of a later one by now.
+            *(
+                (score.rater_id, score.confirmed_value, score.confirmed_version, min(score.accepted_at, deadline))
+                for score in by_mending[Mending.SENT_AGAIN]
+            ),
+            *((score.rater_id, score.value, score.version, score.accepted_at) for score in said_again),
+        ],
+    )
+    on_record = {row.rater_id for row in rows}
+    unknown = {rater_id: version for rater_id, version in applied.items() if version and rater_id not in on_record}
+    if adopted := await _adopt(connection, event_id, unknown):
+        mended[Mending.ADOPTED] = mended.get(Mending.ADOPTED, 0) + adopted
+    return mended
+
+
+async def _queue(
+    connection: AsyncConnection, event_id: int, messages: Sequence[tuple[UUID, int | None, int | None, datetime]]
+) -> None:
+    if not messages:
+        return
+    rater_ids, values, versions, accepted_ats = map(list, zip(*sorted(messages), strict=True))
+    await connection.execute(
+        _QUEUE,
+        {
+            "event_id": event_id,
+            "rater_ids": rater_ids,
+            "values": values,
+            "versions": versions,
+            "accepted_ats": accepted_ats,
+        },
+    )
+
+
+async def _adopt(connection: AsyncConnection, event_id: int, applied: Mapping[UUID, AppliedVersion]) -> int:
+    """Puts on record what line_provider alone knows of; answers how many."""
+    if not applied:
+        return 0
+    now = await clock(connection)
+    scores = [adopt(event_id, rater_id, version, now) for rater_id, version in applied.items()]
+    result = await connection.execute(
+        _ADOPT,
+        {
+            "event_id": event_id,
+            "rater_ids": [score.rater_id for score in scores],
+            "values": [score.value for score in scores],
+            "versions": [score.version for score in scores],
+            "states": [score.state for score in scores],
+            "accepted_ats": [score.accepted_at for score in scores],
+        },
+    )
+    return result.rowcount
 
 
 async def record_final_result(

@@ -50,15 +50,17 @@ _LOCK = text("""
 _WRITE = text("""
     WITH written AS (
         UPDATE scores
-        SET value = settled.value, state = settled.state, reason = settled.reason,
+        SET value = settled.value, version = settled.version, state = settled.state, reason = settled.reason,
             confirmed_value = settled.confirmed_value, confirmed_version = settled.confirmed_version,
-            settled_at = settled.settled_at
+            accepted_at = settled.accepted_at, settled_at = settled.settled_at
         FROM unnest(
             CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[]), CAST(:values AS smallint[]),
-            CAST(:states AS text[]), CAST(:reasons AS text[]), CAST(:confirmed_values AS smallint[]),
-            CAST(:confirmed_versions AS int[]), CAST(:settled_ats AS timestamptz[])
+            CAST(:versions AS int[]), CAST(:states AS text[]), CAST(:reasons AS text[]),
+            CAST(:confirmed_values AS smallint[]), CAST(:confirmed_versions AS int[]),
+            CAST(:accepted_ats AS timestamptz[]), CAST(:settled_ats AS timestamptz[])
         ) AS settled(
-            event_id, rater_id, value, state, reason, confirmed_value, confirmed_version, settled_at
+            event_id, rater_id, value, version, state, reason, confirmed_value, confirmed_version, accepted_at,
+            settled_at
         )
         WHERE scores.event_id = settled.event_id AND scores.rater_id = settled.rater_id
     )
@@ -115,17 +117,19 @@ async def _lock(connection: AsyncConnection, keys: Sequence[tuple[int, UUID]]) -
 
 
 async def write_settled(connection: AsyncConnection, scores: Sequence[Score]) -> None:
-    """Writes what rulings have made of scores that the transaction has locked; the commit tells those who wait."""
+    """Writes what has become of scores that the transaction has locked; the commit tells those who wait."""
     await connection.execute(
         _WRITE,
         {
             "event_ids": [score.event_id for score in scores],
             "rater_ids": [score.rater_id for score in scores],
             "values": [score.value for score in scores],
+            "versions": [score.version for score in scores],
             "states": [score.state for score in scores],
             "reasons": [score.reason for score in scores],
             "confirmed_values": [score.confirmed_value for score in scores],
             "confirmed_versions": [score.confirmed_version for score in scores],
+            "accepted_ats": [score.accepted_at for score in scores],
             "settled_ats": [score.settled_at for score in scores],
         },
     )

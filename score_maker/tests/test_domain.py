@@ -1,12 +1,13 @@
 """What rulings make of a score, without a database."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from score_maker.domain import Ruling, Score, State, Verdict, settle
+from score_maker.domain import AppliedVersion, Mending, Ruling, Score, State, Verdict, mend, settle
 
 ACCEPTED = datetime(2026, 6, 11, 20, tzinfo=UTC)
 SETTLED = datetime(2026, 6, 11, 21, tzinfo=UTC)
@@ -83,3 +84,60 @@ def test_rulings_lead_to_the_same_score_in_whatever_order_and_however_often_they
     last_version, last_value = confirmed[-1] if confirmed else (None, None)
     assert (outcome.confirmed_version, outcome.confirmed_value) == (last_version, last_value)
     assert outcome.value == last_value
+
+
+def there(version: int, value: int | None, *, seconds_after: int = 1) -> AppliedVersion:
+    return AppliedVersion(version, value, ACCEPTED + timedelta(seconds=seconds_after))
+
+
+def confirmed(value: int | None, version: int = 1) -> Score:
+    return settle(pending(value, version), applied(version, value), SETTLED)
+
+
+@pytest.mark.parametrize("value", [4, None])
+def test_what_both_sides_agree_on_needs_nothing(value: int | None) -> None:
+    score = confirmed(value)
+    assert mend(score, there(1, value), SETTLED) == (score, None)
+
+
+def test_what_line_provider_has_lost_is_sent_again() -> None:
+    score = confirmed(4, version=2)
+    assert mend(score, None, SETTLED) == (score, Mending.SENT_AGAIN)
+    assert mend(score, there(1, 5), SETTLED) == (score, Mending.SENT_AGAIN)
+
+
+def test_an_applied_version_is_confirmed_however_that_is_learnt() -> None:
+    score, mending = mend(pending(2), there(1, 2), SETTLED)
+    assert (score.state, score.value, score.confirmed_version, mending) == (
+        State.CONFIRMED,
+        2,
+        1,
+        Mending.CONFIRMED_HERE,
+    )
+
+
+@pytest.mark.parametrize("value", [1, None])
+def test_a_later_version_that_only_line_provider_knows_is_adopted(value: int | None) -> None:
+    score, mending = mend(confirmed(5), there(3, value), SETTLED)
+    assert mending is Mending.ADOPTED
+    assert (score.version, score.value, score.confirmed_version, score.confirmed_value) == (3, value, 3, value)
+    assert score.state is (State.WITHDRAWN if value is None else State.CONFIRMED)
+    assert mend(score, there(3, value), SETTLED) == (score, None)
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_what_the_rater_has_said_since_is_said_again_behind_what_line_provider_knows(version: int) -> None:
+    score, mending = mend(confirmed(5, version), there(3, 1, seconds_after=-1), SETTLED)
+    assert mending is Mending.SAID_AGAIN
+    assert (score.version, score.value, score.state, score.accepted_at) == (4, 5, State.PENDING, ACCEPTED)
+    assert (score.confirmed_version, score.confirmed_value, score.settled_at) == (3, 1, None)
+
+
+def test_what_was_rejected_is_not_said_again() -> None:
+    score, mending = mend(settle(pending(5), rejected(1, 5), SETTLED), there(3, 1, seconds_after=-1), SETTLED)
+    assert (score.version, score.value, score.state, mending) == (3, 1, State.CONFIRMED, Mending.ADOPTED)
+
+
+def test_without_a_time_nobody_can_tell_who_spoke_last() -> None:
+    score = confirmed(5)
+    assert mend(score, AppliedVersion(3, 1, None), SETTLED) == (score, Mending.NOT_POSSIBLE)

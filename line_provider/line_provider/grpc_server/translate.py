@@ -171,7 +171,12 @@ def bad_row_message(bad: BadRow) -> events_pb2.BadRow:
 
 
 def applied_message(score: AppliedScore) -> scores_pb2.AppliedScore:
-    return scores_pb2.AppliedScore(rater_id=score.rater_id.bytes, value=score.value, version=score.version)
+    return scores_pb2.AppliedScore(
+        rater_id=score.rater_id.bytes,
+        value=score.value,
+        version=score.version,
+        applied_at=_timestamp(score.applied_at),
+    )
 
 
 def rater_id_of(field: str, rater_id: bytes) -> UUID:

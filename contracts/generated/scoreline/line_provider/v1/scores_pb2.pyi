@@ -346,20 +346,24 @@ class AppliedScore(_message.Message):
     RATER_ID_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    APPLIED_AT_FIELD_NUMBER: _builtins.int
     rater_id: _builtins.bytes
     value: _builtins.int
     """Absent for a withdrawal."""
     version: _builtins.int
+    @_builtins.property
+    def applied_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
         rater_id: _builtins.bytes = ...,
         value: _builtins.int | None = ...,
         version: _builtins.int = ...,
+        applied_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "applied_at", b"applied_at", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "rater_id", b"rater_id", "value", b"value", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "applied_at", b"applied_at", "rater_id", b"rater_id", "value", b"value", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
