@@ -7,15 +7,18 @@ Whoever replaces arq changes this module and nothing else.
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Never
 
+import arq.connections
+import arq.constants
+import arq.jobs
+import arq.worker
 import structlog
 from arq import cron
 from arq.connections import RedisSettings
 from arq.worker import Worker, async_check_health, func
 from prometheus_client import start_http_server
-from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -30,13 +33,19 @@ from score_maker import forgetting
 from score_maker.database import create_engine, is_unreachable
 from score_maker.notifications import listen
 from score_maker.outbox import WAKE_CHANNEL
+from score_maker.redis_connection import UNREACHABLE, is_cluster, node_url, owner_of
 from score_maker.service_health import WORKER_HEARTBEAT_KEY
 from score_maker.throughput import ThroughputRecorder
 
 log = structlog.get_logger(__name__)
 
-# arq's keys share a hash tag, so that a cluster keeps them together.
-QUEUE = "{scoreline}:arq"
+# arq names all its keys by these, and uses several of them in one transaction: of a cluster, one node has to have
+# them all. They are constants of its own, which it has no setting for.
+QUEUE = "{scoreline}:queue"
+for _module in (arq.connections, arq.jobs, arq.worker):
+    for _name in ("job_key_prefix", "in_progress_key_prefix", "result_key_prefix", "retry_key_prefix", "abort_jobs_ss"):
+        if hasattr(_module, _name):
+            setattr(_module, _name, f"{QUEUE}:{getattr(arq.constants, _name).removeprefix('arq:')}")
 SWEEP_SECONDS = frozenset(range(0, 60, 5))
 RECONCILE_SECONDS = frozenset(range(2, 60, 10))
 FINALIZE_SECONDS = frozenset(range(7, 60, 10))
@@ -148,6 +157,12 @@ def _cancel_on_signal(tasks: Sequence[asyncio.Task[Never]]) -> None:
 
 async def _run_arq(settings: Settings, background: _Background) -> Never:
     while True:
+        try:
+            redis_settings = await _redis_settings(settings)
+        except UNREACHABLE as error:
+            log.warning("redis_unreachable", error=str(error))
+            await asyncio.sleep(REDIS_RETRY_SECONDS)
+            continue
         worker = Worker(
             functions=[func(relay_outbox, keep_result=0)],
             cron_jobs=[
@@ -156,7 +171,7 @@ async def _run_arq(settings: Settings, background: _Background) -> Never:
                 cron(finalize, name="finalize", second=set(FINALIZE_SECONDS), keep_result=0),
                 cron(forget, name="forget", second=set(FORGET_SECONDS), keep_result=0),
             ],
-            redis_settings=_redis_settings(settings),
+            redis_settings=redis_settings,
             queue_name=QUEUE,
             health_check_interval=HEALTH_CHECK_SECONDS,
             health_check_key=WORKER_HEARTBEAT_KEY,
@@ -166,7 +181,7 @@ async def _run_arq(settings: Settings, background: _Background) -> Never:
         )
         try:
             await worker.async_run()
-        except (RedisError, OSError, TimeoutError) as error:
+        except UNREACHABLE as error:
             log.warning("redis_unreachable", error=str(error))
         finally:
             await _close(worker)
@@ -176,14 +191,27 @@ async def _run_arq(settings: Settings, background: _Background) -> Never:
 async def _close(worker: Worker) -> None:
     try:
         await worker.close()
-    except (RedisError, OSError, TimeoutError, asyncio.CancelledError):
+    except (*UNREACHABLE, asyncio.CancelledError):
         log.debug("arq_not_closed", exc_info=True)
 
 
 async def is_healthy(settings: Settings) -> bool:
     """Whether some worker has reported to Redis within the last health check interval."""
-    return await async_check_health(_redis_settings(settings), WORKER_HEARTBEAT_KEY) == 0
+    try:
+        redis_settings = await _redis_settings(settings)
+    except UNREACHABLE:
+        return False
+    return await async_check_health(redis_settings, WORKER_HEARTBEAT_KEY) == 0
 
 
-def _redis_settings(settings: Settings) -> RedisSettings:
-    return RedisSettings.from_dsn(settings.redis_url.get_secret_value())
+async def _redis_settings(settings: Settings) -> RedisSettings:
+    """Where arq finds its queue: of a cluster, the node that has it now.
+
+    arq does not follow a cluster's redirections. Where the queue moves, its command fails, and this is asked again.
+    """
+    url = settings.redis_url.get_secret_value()
+    if not is_cluster(url):
+        return RedisSettings.from_dsn(url)
+    redis_settings = RedisSettings.from_dsn(node_url(url))
+    host, port = await owner_of(url, QUEUE, timeout_seconds=redis_settings.conn_timeout)
+    return replace(redis_settings, host=host, port=port)

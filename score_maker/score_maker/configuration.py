@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from score_maker.redis_connection import CLUSTER_SCHEMES
+
 # As browsers write them: without a path, and no wildcard, since cookies go with a request.
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d+)?")
 
@@ -29,8 +31,8 @@ def _asyncpg_url(value: SecretStr) -> SecretStr:
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("must start with redis://, rediss:// or unix://")
+    if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://", *CLUSTER_SCHEMES)):
+        raise ValueError(f"must start with redis://, rediss:// or unix://, or {' or '.join(CLUSTER_SCHEMES)}")
     return value
 
 

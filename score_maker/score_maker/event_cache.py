@@ -1,21 +1,36 @@
 """line_provider's events in Redis: what a score_maker that starts while line_provider is away can serve.
 
-A mark stands only while every event is there: it is set by the transaction that stores them all, so a cache that was
+A mark stands only while every event is there: it is set by the script that stores them all, so a cache that was
 flushed or half evicted is never mistaken for the whole. Of each event the newest revision stays, whichever
-process of score_maker comes last.
+process of score_maker comes last. Scripts, since transactions of a pipeline are not for clusters.
 """
 
 from collections.abc import Collection
 
 from google.protobuf.message import DecodeError
-from redis.asyncio import Redis
 
+from score_maker.redis_connection import RedisClient, register_script
 from scoreline.line_provider.v1 import events_pb2
 
 # One hash tag, so that a cluster keeps them together.
 _EVENTS = "{scoreline:events}:events"
 _REVISIONS = "{scoreline:events}:revisions"
 _COMPLETE = "{scoreline:events}:complete"
+_KEYS = (_EVENTS, _REVISIONS, _COMPLETE)
+
+_LOAD = """
+if redis.call('EXISTS', KEYS[3]) == 0 then return false end
+return redis.call('HVALS', KEYS[1])
+"""
+
+_REPLACE_ALL = """
+redis.call('DEL', KEYS[1], KEYS[2])
+for i = 1, #ARGV, 3 do
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
+    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+end
+redis.call('SET', KEYS[3], 1)
+"""
 
 _STORE_NEWER = """
 if redis.call('EXISTS', KEYS[3]) == 0 then return 0 end
@@ -31,19 +46,17 @@ return 1
 
 
 class EventCache:
-    """Every method raises RedisError or OSError where Redis cannot be asked."""
+    """Every method raises one of redis_connection.UNREACHABLE where Redis cannot be asked."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._store_newer = redis.register_script(_STORE_NEWER)
+    def __init__(self, redis: RedisClient) -> None:
+        self._load = register_script(redis, _LOAD)
+        self._replace_all = register_script(redis, _REPLACE_ALL)
+        self._store_newer = register_script(redis, _STORE_NEWER)
 
     async def load(self) -> list[events_pb2.Event] | None:
         """All events as they were stored last; None where they are not all there."""
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.exists(_COMPLETE)
-            pipeline.hvals(_EVENTS)
-            complete, stored = await pipeline.execute()
-        if not complete:
+        stored = await self._load(keys=_KEYS)
+        if stored is None:
             return None
         try:
             return [events_pb2.Event.FromString(each) for each in stored]
@@ -52,17 +65,15 @@ class EventCache:
 
     async def replace_all(self, events: Collection[events_pb2.Event]) -> None:
         """Makes these all the events that there are."""
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.delete(_EVENTS, _REVISIONS)
-            if events:
-                pipeline.hset(_EVENTS, mapping={str(event.event_id): event.SerializeToString() for event in events})
-                pipeline.hset(_REVISIONS, mapping={str(event.event_id): event.revision for event in events})
-            pipeline.set(_COMPLETE, 1)
-            await pipeline.execute()
+        await self._replace_all(keys=_KEYS, args=_arguments(events))
 
     async def store(self, events: Collection[events_pb2.Event]) -> bool:
         """Stores what is newer than what is there; False, and nothing is stored, where not all events are there."""
-        arguments: list[int | bytes] = []
-        for event in events:
-            arguments += (event.event_id, event.revision, event.SerializeToString())
-        return bool(await self._store_newer(keys=[_EVENTS, _REVISIONS, _COMPLETE], args=arguments))
+        return bool(await self._store_newer(keys=_KEYS, args=_arguments(events)))
+
+
+def _arguments(events: Collection[events_pb2.Event]) -> list[int | bytes]:
+    arguments: list[int | bytes] = []
+    for event in events:
+        arguments += (event.event_id, event.revision, event.SerializeToString())
+    return arguments

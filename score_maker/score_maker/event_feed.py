@@ -14,10 +14,10 @@ from typing import Never
 import grpc
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
-from redis.exceptions import RedisError
 
 from score_maker.event_cache import EventCache
 from score_maker.event_catalog import Event, EventCatalog, Status
+from score_maker.redis_connection import UNREACHABLE
 from scoreline.line_provider.v1 import events_pb2
 from scoreline.line_provider.v1.events_pb2_grpc import EventServiceStub
 
@@ -63,7 +63,7 @@ class EventFeed:
         """Fills the catalog with what an earlier score_maker kept in Redis, if it did."""
         try:
             stored = await self._cache.load()
-        except (RedisError, OSError) as error:
+        except UNREACHABLE as error:
             log.warning("event_cache_unreachable", error=str(error))
             return
         if stored is not None and not self._catalog.is_known:
@@ -138,7 +138,7 @@ class EventFeed:
             changed, self._unstored = self._unstored, set()
             try:
                 await self._store(changed)
-            except (RedisError, OSError) as error:
+            except UNREACHABLE as error:
                 log.warning("event_cache_unreachable", error=str(error))
                 self._unstored |= changed
                 self._to_store.set()

@@ -17,8 +17,9 @@ import structlog
 from limits import RateLimitItem
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
+
+from score_maker.redis_connection import UNREACHABLE, RedisClient, register_script
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +42,7 @@ class Exceeded:
 class RateLimits:
     """Each limit may be None, which is none. `redis` should answer or fail within TIMEOUT_SECONDS."""
 
-    def __init__(self, redis: Redis, *, rater: RateLimitItem | None, address: RateLimitItem | None) -> None:
+    def __init__(self, redis: RedisClient, *, rater: RateLimitItem | None, address: RateLimitItem | None) -> None:
         self._counters = _Counters(redis)
         self._limiter = SlidingWindowCounterRateLimiter(self._counters)
         self._rater = rater
@@ -68,7 +69,7 @@ class RateLimits:
     async def _retry_after(self, limit: RateLimitItem, subject: Subject, name: str) -> int:
         try:
             stats = await self._limiter.get_window_stats(limit, subject, name)
-        except (RedisError, OSError, TimeoutError):
+        except UNREACHABLE:
             return 1
         return max(1, math.ceil(stats.reset_time - time.time()))
 
@@ -97,20 +98,19 @@ class _Hit:
 class _Counters(RedisStorage):
     """The library's counters and its script, asked by one pipeline for all who come while it is asked for others."""
 
-    def __init__(self, redis: Redis) -> None:
-        super().__init__(
-            "redis://",
-            implementation="redispy",
-            key_prefix="scoreline:rate",
-            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # as its documentation has it
-        )
+    def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
-        self._script = redis.register_script(self.bridge.SCRIPT_ACQUIRE_SLIDING_WINDOW)
+        super().__init__("redis://", implementation="redispy", key_prefix="scoreline:rate")
+        self._script = register_script(redis, self.bridge.SCRIPT_ACQUIRE_SLIDING_WINDOW)
         self._sha = self._script.sha.encode()
         self._waiting: list[_Hit] = []
         self._asking: asyncio.Task[None] | None = None
         self._ask_again_at = -math.inf
         self._is_away = False
+
+    def configure_bridge(self) -> None:
+        """Has the library ask by our client, which may be a cluster's."""
+        self.bridge.connection_getter = lambda _: self._redis  # type: ignore[attr-defined]
 
     async def hit(self, limits: Sequence[tuple[RateLimitItem, str]]) -> list[bool]:
         """Whether each of the limits, with its key, admits one more; all do while Redis is away."""
@@ -147,7 +147,7 @@ class _Counters(RedisStorage):
             except NoScriptError:
                 await self._redis.script_load(self._script.script)
                 admitted = await self._ask(arguments)
-        except (RedisError, OSError, TimeoutError) as error:
+        except UNREACHABLE as error:
             self._ask_again_at = asyncio.get_running_loop().time() + PAUSE_SECONDS
             if not self._is_away:
                 log.warning("rate_limits_suspended", error=str(error) or type(error).__name__)
@@ -161,5 +161,5 @@ class _Counters(RedisStorage):
     async def _ask(self, arguments: Sequence[tuple[bytes, ...]]) -> list[bool]:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for each in arguments:
-                pipeline.execute_command(b"EVALSHA", self._sha, b"2", *each)
+                pipeline.execute_command("EVALSHA", self._sha, b"2", *each)
             return [bool(answer) for answer in await pipeline.execute()]

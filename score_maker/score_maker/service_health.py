@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+
+from score_maker.redis_connection import UNREACHABLE, RedisClient
 
 # Where arq_worker says every few seconds that it lives; the key is gone soon after the last of its processes.
 WORKER_HEARTBEAT_KEY = "{scoreline}:arq:health-check"
@@ -27,10 +27,10 @@ async def line_provider_health(channel: grpc.aio.Channel) -> LineProviderHealth:
     return "serving" if answer.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
 
 
-async def worker_health(redis: Redis) -> WorkerHealth:
+async def worker_health(redis: RedisClient) -> WorkerHealth:
     """Whether some arq_worker has reported lately; `unknown` while Redis, where it reports, is away. Workers relay
     ratings without Redis too."""
     try:
         return "reporting" if await redis.exists(WORKER_HEARTBEAT_KEY) else "silent"
-    except (RedisError, OSError, TimeoutError):
+    except UNREACHABLE:
         return "unknown"

@@ -10,7 +10,6 @@ import grpc
 import httpx
 from fastapi import Depends, Request
 from pydantic import SecretStr
-from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from score_maker.database import create_engine
@@ -29,6 +28,7 @@ from score_maker.line_provider import open_channel
 from score_maker.ranking import Prior
 from score_maker.rate_limits import TIMEOUT_SECONDS, RateLimits
 from score_maker.raters import RaterTokens
+from score_maker.redis_connection import RedisClient, open_redis
 from score_maker.saga_monitor import SagaMonitor
 from score_maker.settings import Settings
 from score_maker.settlement_watch import SettlementWatch
@@ -42,7 +42,7 @@ REDIS_TIMEOUT_SECONDS = 2
 @dataclass(frozen=True, slots=True)
 class AppState:
     engine: AsyncEngine
-    redis: Redis
+    redis: RedisClient
     catalog: EventCatalog
     feed: EventFeed
     changes: EventChanges
@@ -72,9 +72,10 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
         database_url = settings.database_url.get_secret_value()
         engine = create_engine(database_url, pool_size=settings.database_pool_size)
         stack.push_async_callback(engine.dispose)
-        redis = _redis(settings, REDIS_TIMEOUT_SECONDS)
+        redis_url = settings.redis_url.get_secret_value()
+        redis = open_redis(redis_url, timeout_seconds=REDIS_TIMEOUT_SECONDS)
         stack.push_async_callback(redis.aclose)
-        counting_redis = _redis(settings, TIMEOUT_SECONDS)
+        counting_redis = open_redis(redis_url, timeout_seconds=TIMEOUT_SECONDS)
         stack.push_async_callback(counting_redis.aclose)
         rate_limits = RateLimits(counting_redis, rater=settings.rate_limit_rater, address=settings.rate_limit_address)
         channel = await stack.enter_async_context(open_channel(settings.line_provider_address))
@@ -144,12 +145,6 @@ async def _tokens(settings: Settings) -> AsyncIterator[RaterTokens | IssuedToken
 def _event_management(settings: Settings, channel: grpc.aio.Channel) -> EventManagement | None:
     token = settings.line_provider_token
     return EventManagement(channel, token.get_secret_value()) if token is not None else None
-
-
-def _redis(settings: Settings, timeout_seconds: float) -> Redis:
-    url = settings.redis_url.get_secret_value()
-    redis: Redis = Redis.from_url(url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)
-    return redis
 
 
 async def _cancel(task: "asyncio.Task[object]") -> None:

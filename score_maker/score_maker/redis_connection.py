@@ -1,0 +1,50 @@
+"""One Redis, or a cluster of them: who keeps the keys of a command under one hash tag need not know which."""
+
+from redis.asyncio import Redis, RedisCluster
+from redis.commands.core import AsyncScript
+from redis.exceptions import RedisClusterException, RedisError
+
+CLUSTER_SCHEMES = ("redis+cluster://", "rediss+cluster://")
+
+RedisClient = Redis | RedisCluster
+
+# What is raised where Redis, or the node of a cluster that has the key, cannot be asked.
+UNREACHABLE = (RedisError, RedisClusterException, OSError, TimeoutError)
+
+
+def is_cluster(url: str) -> bool:
+    """Whether the URL is that of one node out of a cluster, which knows the others."""
+    return url.startswith(CLUSTER_SCHEMES)
+
+
+def node_url(cluster_url: str) -> str:
+    """The same node as a Redis of its own."""
+    return cluster_url.replace("+cluster", "", 1)
+
+
+async def owner_of(cluster_url: str, key: str, *, timeout_seconds: float) -> tuple[str, int]:
+    """Host and port of the node that has the key now. Raises one of UNREACHABLE."""
+    async with RedisCluster.from_url(
+        node_url(cluster_url), socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds
+    ) as cluster:
+        owner = cluster.get_node_from_key(key)
+    if owner is None:
+        raise RedisClusterException(f"no node of the cluster has {key}")
+    return str(owner.host), int(owner.port)
+
+
+def open_redis(url: str, *, timeout_seconds: float) -> RedisClient:
+    """A client that connects when it is first used; answers and connections take no longer than the timeout."""
+    client: RedisClient
+    if is_cluster(url):
+        client = RedisCluster.from_url(
+            node_url(url), socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds
+        )
+    else:
+        client = Redis.from_url(url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)
+    return client
+
+
+def register_script(client: RedisClient, script: str | bytes) -> AsyncScript:
+    """The script as a callable; it is sent when a server does not know it yet."""
+    return client.register_script(script)  # type: ignore[misc]  # its types leave out the cluster
