@@ -17,7 +17,9 @@ class Credentials:
     """Each a random text of its own."""
 
     line_provider_password: str = field(default_factory=_generate, repr=False)
+    line_provider_app_password: str = field(default_factory=_generate, repr=False)
     score_maker_password: str = field(default_factory=_generate, repr=False)
+    score_maker_app_password: str = field(default_factory=_generate, repr=False)
     arq_worker_password: str = field(default_factory=_generate, repr=False)
     admin_token: str = field(default_factory=_generate, repr=False)
     worker_token: str = field(default_factory=_generate, repr=False)

@@ -37,6 +37,9 @@ MANY_RATERS: Mapping[str, str] = {
 _LINE_PROVIDER = "line_provider"
 _SCORE_MAKER = "score_maker"
 _ARQ_WORKER = "arq_worker"
+# The roles of the running services, which own nothing.
+_LINE_PROVIDER_APP = "line_provider_app"
+_SCORE_MAKER_APP = "score_maker_app"
 
 _FIRST_PAUSE = timedelta(milliseconds=500)
 _LONGEST_PAUSE = timedelta(seconds=30)
@@ -128,13 +131,27 @@ class System:
 
     @property
     def line_provider_database_url(self) -> str:
+        """With the role that owns it, which migrates it and sees all."""
         password = self._credentials.line_provider_password
         return self.line_provider_postgres.url(_LINE_PROVIDER, user=_LINE_PROVIDER, password=password)
 
     @property
+    def line_provider_app_database_url(self) -> str:
+        """With the few rights of the running service."""
+        password = self._credentials.line_provider_app_password
+        return self.line_provider_postgres.url(_LINE_PROVIDER, user=_LINE_PROVIDER_APP, password=password)
+
+    @property
     def score_maker_database_url(self) -> str:
+        """With the role that owns it, which migrates it and sees all."""
         password = self._credentials.score_maker_password
         return self.score_maker_postgres.url(_SCORE_MAKER, user=_SCORE_MAKER, password=password)
+
+    @property
+    def score_maker_app_database_url(self) -> str:
+        """With the few rights of the running service."""
+        password = self._credentials.score_maker_app_password
+        return self.score_maker_postgres.url(_SCORE_MAKER, user=_SCORE_MAKER_APP, password=password)
 
     @property
     def arq_worker_database_url(self) -> str:
@@ -199,6 +216,23 @@ class System:
             is_ready=is_ready,
         )
 
+    async def migrate_line_provider(self) -> None:
+        """Brings the database to the schema of the code that runs, as the start does."""
+        settings = {
+            "LINE_PROVIDER_DATABASE_URL": self.line_provider_database_url,
+            "LINE_PROVIDER_APP_ROLE": _LINE_PROVIDER_APP,
+        }
+        await self._migrate("line-provider", lambda: self._line_provider_settings() | settings)
+
+    async def migrate_score_maker(self) -> None:
+        """The same for the other database."""
+        settings = {
+            "SCORE_MAKER_DATABASE_URL": self.score_maker_database_url,
+            "SCORE_MAKER_APP_ROLE": _SCORE_MAKER_APP,
+            "SCORE_MAKER_WORKER_ROLE": _ARQ_WORKER,
+        }
+        await self._migrate("score-maker", lambda: self._score_maker_settings(self.http) | settings)
+
     async def supervise(self) -> Never:
         """Starts again whatever ends by itself, later and later while it does not last.
 
@@ -237,22 +271,22 @@ class System:
                 self._say(line)
 
     async def _prepare_line_provider(self) -> None:
-        password = self._credentials.line_provider_password
-        await self.line_provider_postgres.create_database(_LINE_PROVIDER, owner=_LINE_PROVIDER, password=password)
-        await self._run(
-            "line_provider-migrate", *_script("line-provider"), "migrate", environment=self._line_provider_settings
+        credentials, server = self._credentials, self.line_provider_postgres
+        await server.create_database(_LINE_PROVIDER, owner=_LINE_PROVIDER, password=credentials.line_provider_password)
+        await server.create_role(
+            _LINE_PROVIDER_APP, password=credentials.line_provider_app_password, database=_LINE_PROVIDER
         )
+        await self.migrate_line_provider()
 
     async def _prepare_score_maker(self) -> None:
         credentials, server = self._credentials, self.score_maker_postgres
         await server.create_database(_SCORE_MAKER, owner=_SCORE_MAKER, password=credentials.score_maker_password)
+        await server.create_role(_SCORE_MAKER_APP, password=credentials.score_maker_app_password, database=_SCORE_MAKER)
         await server.create_role(_ARQ_WORKER, password=credentials.arq_worker_password, database=_SCORE_MAKER)
-        await self._run(
-            "score_maker-migrate",
-            *_script("score-maker"),
-            "migrate",
-            environment=lambda: self._score_maker_settings(self.http),
-        )
+        await self.migrate_score_maker()
+
+    async def _migrate(self, program: str, environment: Callable[[], dict[str, str]]) -> None:
+        await self._run(f"{program.replace('-', '_')}-migrate", *_script(program), "migrate", environment=environment)
 
     async def _run(self, name: str, *command: str | Path, environment: Callable[[], dict[str, str]]) -> str:
         return await Process(name, command, state=self._data, environment=environment).run()
@@ -280,7 +314,7 @@ class System:
 
     def _line_provider_settings(self) -> dict[str, str]:
         return {
-            "LINE_PROVIDER_DATABASE_URL": self.line_provider_database_url,
+            "LINE_PROVIDER_DATABASE_URL": self.line_provider_app_database_url,
             "LINE_PROVIDER_LISTEN": str(self.grpc),
             "LINE_PROVIDER_ADMIN_TOKEN": self.admin_token,
             "LINE_PROVIDER_WORKER_TOKEN": self.worker_token,
@@ -289,7 +323,7 @@ class System:
 
     def _score_maker_settings(self, http: Address) -> dict[str, str]:
         return {
-            "SCORE_MAKER_DATABASE_URL": self.score_maker_database_url,
+            "SCORE_MAKER_DATABASE_URL": self.score_maker_app_database_url,
             "SCORE_MAKER_REDIS_URL": self.valkey.url,
             "SCORE_MAKER_LINE_PROVIDER_ADDRESS": self.grpc_address,
             "SCORE_MAKER_LINE_PROVIDER_TOKEN": self.admin_token,
@@ -297,7 +331,6 @@ class System:
             "SCORE_MAKER_SECRET_KEY": self._credentials.secret_key,
             "SCORE_MAKER_HOST": http.host,
             "SCORE_MAKER_PORT": str(http.port),
-            "SCORE_MAKER_WORKER_ROLE": _ARQ_WORKER,
             **self._no_proxy(),
             **self._settings,
         }
@@ -317,7 +350,9 @@ class System:
         return {"no_grpc_proxy": self.grpc.local.host}
 
     async def _line_provider_serves(self) -> bool:
-        async with grpc.aio.insecure_channel(self.grpc_address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        # Where it speaks TLS, it answers this elsewhere.
+        address = self._settings.get("LINE_PROVIDER_HEALTH_LISTEN", self.grpc_address)
+        async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
             # Its type stubs leave out the calls.
             health: Any = health_pb2_grpc.HealthStub(channel)
             try:

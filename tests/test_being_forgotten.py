@@ -14,6 +14,7 @@ from waiting import eventually
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.reconcile import Reconciler
 from devstack.system import System
+from score_maker.line_provider import open_channel
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
@@ -26,7 +27,7 @@ WAIT = {"Prefer": "wait=30"}
 async def reconciler(system: System) -> AsyncIterator[Reconciler]:
     engine = create_async_engine(system.arq_worker_database_url)
     token = system.worker_token
-    async with LineProviderClient(system.grpc_address, token, timedelta(seconds=10)) as line_provider:
+    async with LineProviderClient(open_channel(system.grpc_address), token, timedelta(seconds=10)) as line_provider:
         yield Reconciler(engine, line_provider)
     await engine.dispose()
 

@@ -19,6 +19,7 @@ from arq_worker.reconcile import Reconciler
 from devstack.system import System
 from score_maker import scores
 from score_maker.domain import Outcome, Refusal, State
+from score_maker.line_provider import open_channel
 from score_maker.scores import Submission
 from scoreline.line_provider.v1 import events_pb2
 
@@ -38,7 +39,9 @@ async def worker_engine(system: System) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def line_provider(system: System) -> AsyncIterator[LineProviderClient]:
-    async with LineProviderClient(system.grpc_address, system.worker_token, timedelta(seconds=10)) as client:
+    async with LineProviderClient(
+        open_channel(system.grpc_address), system.worker_token, timedelta(seconds=10)
+    ) as client:
         yield client
 
 

@@ -51,7 +51,7 @@ LONG = timedelta(hours=1)
 async def databases(postgres: Postgres) -> tuple[str, str]:
     ours = await postgres.create_database("saga_scores", owner="saga_scores", password="secret")
     theirs = await postgres.create_database("saga_events", owner="saga_events", password="secret")
-    await score_maker.migrate.migrate(ours, None)
+    await score_maker.migrate.migrate(ours)
     await line_provider.migrate.migrate(theirs)
     return ours, theirs
 

@@ -16,6 +16,7 @@ from arq_worker.settings import EXAMPLE, Settings
 from score_maker import logs, outbox
 from score_maker.configuration import load
 from score_maker.database import create_engine, is_unreachable
+from score_maker.line_provider import open_channel
 from score_maker.outbox import StuckMessage
 
 T = TypeVar("T")
@@ -54,7 +55,9 @@ def reconcile() -> None:
         engine = create_engine(settings.database_url.get_secret_value(), pool_size=1)
         try:
             async with LineProviderClient(
-                settings.line_provider_address, settings.line_provider_token.get_secret_value(), settings.rpc_timeout
+                open_channel(settings.line_provider_address, settings.line_provider_credentials()),
+                settings.line_provider_token.get_secret_value(),
+                settings.rpc_timeout,
             ) as line_provider:
                 return await Reconciler(engine, line_provider).run(every_rating=True)
         finally:

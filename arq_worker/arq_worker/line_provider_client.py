@@ -11,7 +11,6 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from score_maker.domain import AppliedVersion, Verdict
-from score_maker.line_provider import open_channel
 from score_maker.outbox import OutboxMessage
 from score_maker.settlement import Decision
 from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc, scores_pb2, scores_pb2_grpc
@@ -65,13 +64,13 @@ HEALTH_TIMEOUT_SECONDS = 1
 
 
 class LineProviderClient:
-    """One channel to line_provider, kept for the life of the process; an async context manager.
+    """line_provider by way of a channel, which is kept as long and then closed; an async context manager.
 
     Everything but `apply` and `is_serving` raises LineProviderAway where it gets no answer.
     """
 
-    def __init__(self, address: str, token: str, rpc_timeout: timedelta) -> None:
-        self._channel = open_channel(address)
+    def __init__(self, channel: grpc.aio.Channel, token: str, rpc_timeout: timedelta) -> None:
+        self._channel = channel
         self._scores = scores_pb2_grpc.ScoreServiceStub(self._channel)
         self._events = events_pb2_grpc.EventServiceStub(self._channel)
         # Its type stubs leave out the calls.

@@ -3,23 +3,23 @@
 from datetime import timedelta
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
 
-from score_maker.configuration import Address, PostgresUrl, RedisUrl, Seconds
+from score_maker.configuration import PostgresUrl, RedisUrl, Seconds, Token
+from score_maker.line_provider import LineProviderSettings
 
 PREFIX = "ARQ_WORKER_"
 EXAMPLE = "arq_worker/.env_example"
 
 
-class Settings(BaseSettings):
+class Settings(LineProviderSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore")
 
     database_url: PostgresUrl
     """score_maker's database, with the worker's own role."""
     redis_url: RedisUrl
-    line_provider_address: Address
-    line_provider_token: SecretStr = Field(min_length=16)
+    line_provider_token: Token
     batch_size: int = Field(default=1_000, ge=1, le=10_000)
     """Ratings per call of line_provider."""
     relays: int = Field(default=2, ge=1, le=32)

@@ -31,6 +31,7 @@ from arq_worker.relay import Relay
 from arq_worker.settings import Settings
 from score_maker import forgetting
 from score_maker.database import create_engine, is_unreachable
+from score_maker.line_provider import open_channel
 from score_maker.notifications import listen
 from score_maker.outbox import WAKE_CHANNEL
 from score_maker.redis_connection import UNREACHABLE, is_cluster, node_url, owner_of
@@ -123,7 +124,9 @@ async def run(settings: Settings) -> None:
     # A relay, a periodic job and the recorder each use one connection at a time.
     engine = create_engine(database_url, pool_size=settings.relays + 4)
     async with LineProviderClient(
-        settings.line_provider_address, settings.line_provider_token.get_secret_value(), settings.rpc_timeout
+        open_channel(settings.line_provider_address, settings.line_provider_credentials()),
+        settings.line_provider_token.get_secret_value(),
+        settings.rpc_timeout,
     ) as line_provider:
         breaker = CircuitBreaker(line_provider.is_serving)
         relays = [

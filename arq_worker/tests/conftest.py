@@ -15,6 +15,7 @@ from arq_worker.relay import Relay
 from devstack.postgres import Postgres
 from score_maker import scores
 from score_maker.database import create_engine
+from score_maker.line_provider import open_channel
 from score_maker.migrate import migrate
 from score_maker.scores import Submission
 from score_maker.tables import metadata
@@ -28,7 +29,7 @@ async def owner_url(postgres: Postgres) -> str:
 @pytest.fixture(scope="session")
 async def worker_url(postgres: Postgres, owner_url: str) -> str:
     url = await postgres.create_role("relaying_worker", password="worker", database="relayed_scores")
-    await migrate(owner_url, "relaying_worker")
+    await migrate(owner_url, worker_role="relaying_worker")
     return url
 
 
@@ -60,7 +61,7 @@ async def line_provider() -> AsyncIterator[FaultyLineProvider]:
 
 @pytest.fixture
 async def client(line_provider: FaultyLineProvider) -> AsyncIterator[LineProviderClient]:
-    async with LineProviderClient(line_provider.address, TOKEN, timedelta(seconds=5)) as client:
+    async with LineProviderClient(open_channel(line_provider.address), TOKEN, timedelta(seconds=5)) as client:
         yield client
 
 

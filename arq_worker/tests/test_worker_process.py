@@ -141,7 +141,7 @@ async def test_a_missing_setting_is_one_line_that_names_it_and_the_file_to_copy(
     _, errors = await process.communicate()
     assert process.returncode == 2
     assert errors.decode().splitlines() == [
-        "ARQ_WORKER_DATABASE_URL: is missing. See arq_worker/.env_example: copy it to .env and edit it."
+        "ARQ_WORKER_LINE_PROVIDER_ADDRESS: is missing. See arq_worker/.env_example: copy it to .env and edit it."
     ]
 
 

@@ -32,7 +32,7 @@ from line_provider.domain import (
 from line_provider.events import EventFilter
 from line_provider.importer import Format, Rules, UnreadableFile
 from line_provider.migrate import migrate as migrate_database
-from line_provider.settings import DatabaseSettings, Settings, load
+from line_provider.settings import DatabaseSettings, MigrationSettings, Settings, load
 
 T = TypeVar("T")
 Shift = Callable[[list[EventDraft]], list[EventDraft]]
@@ -53,20 +53,33 @@ def serve() -> None:
 
     try:
         uvloop.run(server.serve(settings))
-    except server.AddressTaken:
+    except server.AddressTaken as taken:
+        variable = "LINE_PROVIDER_HEALTH_LISTEN" if str(taken) == settings.health_listen else "LINE_PROVIDER_LISTEN"
         _fail(
-            f"LINE_PROVIDER_LISTEN: {settings.listen} cannot be listened on: "
-            "another process has it, or it is no address of this machine.",
+            f"{variable}: {taken} cannot be listened on: another process has it, or it is no address of this machine.",
             code=2,
         )
 
 
 @app.command()
+def health() -> None:
+    """Exit with 0 if the server of this machine serves, else with 1: for container probes."""
+    settings = load(Settings)
+    if settings.tls_certificate is not None and settings.health_listen is None:
+        _fail("LINE_PROVIDER_HEALTH_LISTEN: is missing, which a probe needs where TLS is spoken.", code=2)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from line_provider.grpc_server import probe  # noqa: PLC0415
+
+    raise typer.Exit(0 if probe.is_serving(settings.health_listen or settings.listen) else 1)
+
+
+@app.command()
 def migrate() -> None:
-    """Bring the database to the schema of this version."""
-    settings = load(DatabaseSettings)
+    """Bring the database to the schema of this version, and give the service's role its rights."""
+    settings = load(MigrationSettings)
     logs.configure(settings.log_format)
-    _run(migrate_database(settings.database_url.get_secret_value()))
+    url = settings.owner_database_url or settings.database_url
+    _run(migrate_database(url.get_secret_value(), settings.app_role))
 
 
 def _time(text: str) -> datetime:

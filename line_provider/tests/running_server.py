@@ -15,9 +15,11 @@ from line_provider.grpc_server.server import LineProviderServer
 from scoreline.line_provider.v1 import events_pb2_grpc, scores_pb2_grpc
 
 ADMIN_TOKEN = "a-token-for-the-admin"
+NEXT_ADMIN_TOKEN = "the-next-token-of-the-admin"
 WORKER_TOKEN = "a-token-for-the-worker"
 
 ADMIN = (("authorization", f"Bearer {ADMIN_TOKEN}"),)
+NEXT_ADMIN = (("authorization", f"Bearer {NEXT_ADMIN_TOKEN}"),)
 WORKER = (("authorization", f"Bearer {WORKER_TOKEN}"),)
 
 
@@ -26,6 +28,8 @@ class RunningServer:
     channel: grpc.aio.Channel
     stop: asyncio.Event
     stopped: asyncio.Task[None]
+    address: str
+    probes_address: str
 
     @property
     def events(self) -> "events_pb2_grpc.EventServiceAsyncStub":
@@ -45,17 +49,31 @@ class RunningServer:
 
 
 @asynccontextmanager
-async def serving(database_url: str, *, high_score_from: Decimal = Decimal(3)) -> AsyncIterator[RunningServer]:
-    """A server on a port of its own; leaving stops it."""
+async def serving(
+    database_url: str,
+    *,
+    high_score_from: Decimal = Decimal(3),
+    credentials: grpc.ServerCredentials | None = None,
+    trusting: grpc.ChannelCredentials | None = None,
+) -> AsyncIterator[RunningServer]:
+    """A server on a port of its own, for TLS where there are credentials, and a client; leaving stops it."""
     engine = create_engine(database_url)
     server = LineProviderServer(
-        engine, admin_token=ADMIN_TOKEN, worker_token=WORKER_TOKEN, high_score_from=high_score_from
+        engine,
+        admin_tokens=[ADMIN_TOKEN, NEXT_ADMIN_TOKEN],
+        worker_tokens=[WORKER_TOKEN],
+        high_score_from=high_score_from,
     )
-    port = server.listen("127.0.0.1:0")
+    port = server.listen("127.0.0.1:0", credentials)
+    probes_port = server.listen_for_probes("127.0.0.1:0")
     stop = asyncio.Event()
     running = asyncio.create_task(server.run(stop, grace=5))
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield RunningServer(channel, stop, running)
+    address = f"127.0.0.1:{port}"
+    open_channel = (
+        grpc.aio.insecure_channel(address) if trusting is None else grpc.aio.secure_channel(address, trusting)
+    )
+    async with open_channel as channel:
+        yield RunningServer(channel, stop, running, address, f"127.0.0.1:{probes_port}")
         stop.set()
         await running
     await engine.dispose()

@@ -4,6 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import trustme
 
 from line_provider.settings import DatabaseSettings, Settings, load
 
@@ -41,7 +42,7 @@ def test_settings_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in COMPLETE:
         monkeypatch.delenv(name)
     Path(".env").write_text("".join(f"{name}={value}\n" for name, value in COMPLETE.items()))
-    assert load(Settings).admin_token.get_secret_value() == "a-token-for-the-admin"
+    assert [token.get_secret_value() for token in load(Settings).admin_token] == ["a-token-for-the-admin"]
 
 
 def test_no_setting_shows_its_secret() -> None:
@@ -66,6 +67,11 @@ def test_a_command_on_the_database_asks_for_no_token(monkeypatch: pytest.MonkeyP
         ("ADMIN_TOKEN", "", "is missing."),
         ("WORKER_TOKEN", "short", "must be at least 16 characters long."),
         ("WORKER_TOKEN", "a-token-for-the-admin", "must differ from LINE_PROVIDER_ADMIN_TOKEN."),
+        ("WORKER_TOKEN", "another-worker-token,a-token-for-the-admin", "must differ from LINE_PROVIDER_ADMIN_TOKEN."),
+        ("WORKER_TOKEN", "another-worker-token,", "must be at least 16 characters long."),
+        ("TLS_KEY", "/nowhere/key", "Path does not point to a file."),
+        ("TLS_CLIENT_CA", __file__, "needs LINE_PROVIDER_TLS_CERTIFICATE."),
+        ("HEALTH_LISTEN", "50052", ""),
         ("WORKER_TOKEN", "with spaces in between", "must consist of ASCII characters without spaces"),
         ("WORKER_TOKEN", "schlüssel-schlüssel", "must consist of ASCII characters without spaces"),
         ("LISTEN", "50051", ""),
@@ -86,3 +92,47 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_the_file_to_copy(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"LINE_PROVIDER_{name}: {trouble}")
     assert line.endswith(" See line_provider/.env_example: copy it to .env and edit it.")
+
+
+@pytest.fixture
+def certificate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.LeafCert:
+    certificate = trustme.CA().issue_cert("localhost")
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "server.crt"))
+    certificate.private_key_pem.write_to_path(str(tmp_path / "server.key"))
+    monkeypatch.setenv("LINE_PROVIDER_TLS_CERTIFICATE", str(tmp_path / "server.crt"))
+    monkeypatch.setenv("LINE_PROVIDER_TLS_KEY", str(tmp_path / "server.key"))
+    return certificate
+
+
+def test_a_certificate_and_its_key_are_taken(certificate: trustme.LeafCert) -> None:
+    assert load(Settings).tls_key is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "trouble"),
+    [
+        ("KEY", "", "and LINE_PROVIDER_TLS_CERTIFICATE need each other."),
+        ("CERTIFICATE", "", "and LINE_PROVIDER_TLS_CERTIFICATE need each other."),
+        ("KEY", "other.key", "is not the key of "),
+        ("KEY", "nonsense", "is not the key of "),
+        ("CERTIFICATE", "nonsense", "is not the key of nonsense"),
+        ("CLIENT_CA", "nonsense", "holds no certificate in PEM"),
+    ],
+)
+def test_files_that_do_not_fit_are_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    certificate: trustme.LeafCert,
+    name: str,
+    value: str,
+    trouble: str,
+) -> None:
+    trustme.CA().issue_cert("localhost").private_key_pem.write_to_path("other.key")
+    Path("nonsense").write_text("nonsense")
+    monkeypatch.setenv(f"LINE_PROVIDER_TLS_{name}", value)
+    with pytest.raises(SystemExit) as exited:
+        load(Settings)
+    assert exited.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    # Of the two it is the key that is held against the other.
+    assert line.startswith(f"LINE_PROVIDER_TLS_{name.replace('CERTIFICATE', 'KEY')}: {trouble}")

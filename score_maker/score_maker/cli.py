@@ -26,10 +26,11 @@ def serve() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to this version's schema, and give the worker's role its rights."""
+    """Bring the database to this version's schema, and give the roles of the services their rights."""
     settings = load(MigrationSettings, example=EXAMPLE)
     logs.configure(settings.log_format)
-    uvloop.run(migrate_database(settings.database_url.get_secret_value(), settings.worker_role))
+    url = settings.owner_database_url or settings.database_url
+    uvloop.run(migrate_database(url.get_secret_value(), app_role=settings.app_role, worker_role=settings.worker_role))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -98,6 +98,8 @@ def _origin(value: str) -> str:
 PostgresUrl = Annotated[SecretStr, AfterValidator(_asyncpg_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Token = Annotated[SecretStr, AfterValidator(_token)]
+# One, or several while one takes the place of another.
+Tokens = Annotated[tuple[Token, ...], NoDecode, BeforeValidator(_listed), Field(min_length=1)]
 # Pydantic itself takes a number for seconds, but not the text that every environment variable is.
 Seconds = Annotated[timedelta, BeforeValidator(_number), AfterValidator(_some_time)]
 Address = Annotated[str, Field(pattern=r"^\S+:\d+$")]

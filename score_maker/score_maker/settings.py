@@ -8,7 +8,6 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from score_maker.configuration import (
-    Address,
     Listed,
     Networks,
     Origins,
@@ -17,9 +16,11 @@ from score_maker.configuration import (
     RedisUrl,
     Seconds,
     Token,
+    Tokens,
     WebAddress,
 )
 from score_maker.issued_tokens import ALGORITHMS
+from score_maker.line_provider import LineProviderSettings
 
 ValueT = TypeVar("ValueT")
 
@@ -32,19 +33,26 @@ class MigrationSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SCORE_MAKER_", env_file=".env", env_ignore_empty=True, extra="ignore")
 
     database_url: PostgresUrl
+    owner_database_url: PostgresUrl | None = None
+    """The same database, with the role that owns it: the other need not be able to change the schema."""
+    app_role: str | None = Field(default=None, max_length=63)
+    """The role of SCORE_MAKER_DATABASE_URL, which `migrate` gives the few rights that it needs."""
     worker_role: str | None = Field(default=None, max_length=63)
     """The database role of arq_worker, which `migrate` gives the few rights that it needs."""
     log_format: Literal["console", "json"] = "console"
 
 
-class Settings(MigrationSettings):
+class Settings(LineProviderSettings):
     """What `score-maker serve` needs."""
 
+    model_config = MigrationSettings.model_config
+
+    database_url: PostgresUrl
+    log_format: Literal["console", "json"] = "console"
     redis_url: RedisUrl
-    line_provider_address: Address
     secret_key: SecretStr = Field(min_length=32)
     """Signs the tokens that tell raters apart, and hides which subject of an issuer a rater is."""
-    admin_token: Token | None = None
+    admin_token: Tokens | None = None
     """Lets its bearer use /ops, which is not there without it."""
     line_provider_token: Token | None = None
     """line_provider's admin token: with it, events are managed at /ops."""

@@ -23,7 +23,7 @@ from score_maker.tables import metadata
 @pytest.fixture(scope="session")
 async def database_url(postgres: Postgres) -> str:
     url = await postgres.create_database("tested_scores", owner="tested_scores", password="secret")
-    await migrate(url, None)
+    await migrate(url)
     return url
 
 

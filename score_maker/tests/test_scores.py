@@ -265,5 +265,5 @@ async def test_a_database_that_is_away_is_told_apart_from_a_bad_submission() -> 
 
 async def test_migrating_again_and_several_at_once_changes_nothing(engine: AsyncEngine, database_url: str) -> None:
     await submit(engine, rating(3))
-    await asyncio.gather(migrate(database_url, None), migrate(database_url, None))
+    await asyncio.gather(migrate(database_url), migrate(database_url))
     assert len(await outbox_rows(engine)) == 1

@@ -89,7 +89,9 @@ class Arena:
         self.worker_link = Link(self._system.grpc)
         self.feed_link = Link(self._system.grpc)
         credentials, server = Credentials.of(data / "secrets.json"), self._system.score_maker_postgres
-        ours = make_url(server.url("score_maker", user="score_maker", password=credentials.score_maker_password))
+        ours = make_url(
+            server.url("score_maker", user="score_maker_app", password=credentials.score_maker_app_password)
+        )
         workers = make_url(server.url("score_maker", user="arq_worker", password=credentials.arq_worker_password))
         self.database_link = Link(Path(str(ours.query["host"])) / ".s.PGSQL.5432")
         self.settings |= {

@@ -206,7 +206,11 @@ async def freeze_score_maker_database(theatre: Theatre, rng: random.Random) -> N
 @_fault("database sessions terminated", "line_provider's database", "score_maker's database")
 async def terminate_sessions(theatre: Theatre, rng: random.Random) -> None:
     system = theatre.arena.system
-    urls = [system.line_provider_database_url, system.score_maker_database_url, system.arq_worker_database_url]
+    urls = [
+        system.line_provider_app_database_url,
+        system.score_maker_app_database_url,
+        system.arq_worker_database_url,
+    ]
     connection = await theatre.arena.connect(rng.choice(urls))
     try:
         await connection.execute("""
@@ -320,7 +324,7 @@ async def pile_up_batches(theatre: Theatre, rng: random.Random) -> None:
     if not changes:
         raise NoOccasion
     batches = [rng.sample(changes, min(300, len(changes))) for _ in range(_PILE)]
-    connection = await theatre.arena.connect(theatre.arena.system.line_provider_database_url)
+    connection = await theatre.arena.connect(theatre.arena.system.line_provider_app_database_url)
     try:
         await connection.execute("BEGIN; SELECT FROM events ORDER BY event_id FOR UPDATE")
         sending = asyncio.gather(*(_send_again(theatre, batch) for batch in batches))
@@ -355,7 +359,7 @@ async def cancel_event(theatre: Theatre, rng: random.Random) -> None:
 @_fault("an event cancelled while ratings wait for it", "organiser", "line_provider's database")
 async def cancel_event_under_ratings(theatre: Theatre, rng: random.Random) -> None:
     event = _open_event(theatre.organiser, rng)
-    connection = await theatre.arena.connect(theatre.arena.system.line_provider_database_url)
+    connection = await theatre.arena.connect(theatre.arena.system.line_provider_app_database_url)
     try:
         await connection.execute(f"BEGIN; SELECT FROM events WHERE event_id = {event.event_id} FOR UPDATE")
         cancelling = asyncio.create_task(theatre.organiser.cancel(event))
@@ -433,7 +437,7 @@ async def _crash(server: Postgres, pause: float) -> None:
 
 
 async def until_waiting(connection: "asyncpg.Connection[Any]", sessions: int) -> None:
-    """Returns when so many sessions of the service wait for locks. Raises NoOccasion."""
+    """Returns when so many sessions of the connection's role, the service's, wait for locks. Raises NoOccasion."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND wait_event_type = 'Lock'"
     try:
         async with asyncio.timeout(_WAITING_SECONDS):

@@ -142,7 +142,7 @@ async def batches_name_their_events_crosswise(arena: Arena) -> list[Violation]:
             await rater.rate(event, 4)
         violations = await peace(arena, organiser.events, within=_PEACE_WITHIN_SECONDS)
         first, middle, last = (_told_change(history, event) for event in chosen)
-        connection = await arena.connect(arena.system.line_provider_database_url)
+        connection = await arena.connect(arena.system.line_provider_app_database_url)
         try:
             await connection.execute(f"BEGIN; SELECT FROM events WHERE event_id = {middle.event_id} FOR UPDATE")
             crosswise = ([first, middle, last], [last, middle, first])

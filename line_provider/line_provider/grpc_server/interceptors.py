@@ -1,7 +1,9 @@
 """What every call passes: who may call, and how a failure is told."""
 
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from enum import Enum
+from hashlib import sha256
 from typing import Any, Never, TypeAlias
 
 import grpc
@@ -43,39 +45,66 @@ _CODES: dict[type[Exception], grpc.StatusCode] = {
 }
 
 
-class Authentication(grpc.aio.ServerInterceptor):
-    """Lets only the worker into ScoreService and only the admin at EventService's methods, except those that read."""
+class Role(Enum):
+    """Who may call what is not open to all."""
 
-    def __init__(self, *, admin_token: str, worker_token: str) -> None:
-        self._admin_token = admin_token
-        self._worker_token = worker_token
+    ADMIN = "LINE_PROVIDER_ADMIN_TOKEN"
+    WORKER = "LINE_PROVIDER_WORKER_TOKEN"
+
+
+def role_for(method: str) -> Role | None:
+    """Whose method it is: ScoreService is the worker's, what changes events the admin's, and the rest everybody's."""
+    if method.startswith(f"/{SCORE_SERVICE}/"):
+        return Role.WORKER
+    if method.startswith(f"/{EVENT_SERVICE}/") and method not in _READS:
+        return Role.ADMIN
+    return None
+
+
+class Authentication(grpc.aio.ServerInterceptor):
+    """Lets callers do what the role of their token may. A role has two tokens while one takes the other's place."""
+
+    def __init__(self, *, admin_tokens: Collection[str], worker_tokens: Collection[str]) -> None:
+        self._roles = {
+            _digest(f"Bearer {token}"): role
+            for role, tokens in ((Role.ADMIN, admin_tokens), (Role.WORKER, worker_tokens))
+            for token in tokens
+        }
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> "Handler | None":
-        expected = self._expected_token(handler_call_details.method)
-        if expected is None or _bears(expected, handler_call_details):
+        needed = role_for(handler_call_details.method)
+        if needed is None:
             return await continuation(handler_call_details)
-        return grpc.unary_unary_rpc_method_handler(_refuse)
+        role = self._role_of(handler_call_details)
+        if role is needed:
+            return await continuation(handler_call_details)
+        return grpc.unary_unary_rpc_method_handler(_refuse if role is None else _refuse_role)
 
-    def _expected_token(self, method: str) -> str | None:
-        if method.startswith(f"/{SCORE_SERVICE}/"):
-            return self._worker_token
-        if method.startswith(f"/{EVENT_SERVICE}/") and method not in _READS:
-            return self._admin_token
-        return None
+    def _role_of(self, details: grpc.HandlerCallDetails) -> Role | None:
+        given = [value for key, value in details.invocation_metadata or () if key == "authorization"]
+        if len(given) != 1:
+            return None
+        digest = _digest(str(given[0]))
+        # All are compared, so that the time tells nothing of which it is like.
+        matching = [role for known, role in self._roles.items() if hmac.compare_digest(digest, known)]
+        return matching[0] if matching else None
 
 
-def _bears(token: str, details: grpc.HandlerCallDetails) -> bool:
-    given = [value for key, value in details.invocation_metadata or () if key == "authorization"]
-    expected = f"Bearer {token}".encode()
-    return len(given) == 1 and hmac.compare_digest(str(given[0]).encode(), expected)
+def _digest(authorization: str) -> bytes:
+    """Of one length whatever was sent."""
+    return sha256(authorization.encode()).digest()
 
 
 async def _refuse(_request: object, context: Context) -> Never:
     await context.abort(
         grpc.StatusCode.UNAUTHENTICATED, "this method needs the metadata `authorization: Bearer TOKEN`, its own token"
     )
+
+
+async def _refuse_role(_request: object, context: Context) -> Never:
+    await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this method needs another token than the one that was sent")
 
 
 class Failures(grpc.aio.ServerInterceptor):

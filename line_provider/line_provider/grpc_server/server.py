@@ -2,7 +2,9 @@
 
 import asyncio
 import signal
+from collections.abc import Collection
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import Never
 
 import grpc
@@ -18,6 +20,7 @@ from line_provider.database import create_engine
 from line_provider.grpc_server.event_service import EventService
 from line_provider.grpc_server.interceptors import EVENT_SERVICE, SCORE_SERVICE, Authentication, Failures
 from line_provider.grpc_server.score_service import ScoreService
+from line_provider.grpc_server.tls import server_credentials
 from line_provider.settings import Settings
 from line_provider.watch import EventFeed
 from scoreline.line_provider.v1 import events_pb2_grpc, scores_pb2_grpc
@@ -47,35 +50,46 @@ class AddressTaken(Exception):
 class LineProviderServer:
     """The server on one database. `run` serves until it is told to stop."""
 
-    def __init__(self, engine: AsyncEngine, *, admin_token: str, worker_token: str, high_score_from: Decimal) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        admin_tokens: Collection[str],
+        worker_tokens: Collection[str],
+        high_score_from: Decimal,
+    ) -> None:
         self._engine = engine
         self._high_score_from = high_score_from
         self._feed = EventFeed(engine)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[Authentication(admin_token=admin_token, worker_token=worker_token), Failures()],
+            interceptors=[Authentication(admin_tokens=admin_tokens, worker_tokens=worker_tokens), Failures()],
             options=_OPTIONS,
         )
         events_pb2_grpc.add_EventServiceServicer_to_server(EventService(engine, self._feed), self._server)
         scores_pb2_grpc.add_ScoreServiceServicer_to_server(
             ScoreService(engine, high_score_from=high_score_from), self._server
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._probes = grpc.aio.server(options=_OPTIONS)
+        for server in (self._server, self._probes):
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             (EVENT_SERVICE, SCORE_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
 
-    def listen(self, address: str) -> int:
-        """Takes the address and answers with its port. Raises AddressTaken."""
-        try:
-            return self._server.add_insecure_port(address)
-        except RuntimeError:
-            raise AddressTaken(address) from None
+    def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Takes the address, for TLS where there are credentials, and answers with its port. Raises AddressTaken."""
+        return _listen(self._server, address, credentials)
+
+    def listen_for_probes(self, address: str) -> int:
+        """Takes an address where health is answered and nothing else, without TLS. Raises AddressTaken."""
+        return _listen(self._probes, address, None)
 
     async def run(self, stop: asyncio.Event, *, grace: float) -> None:
         """Serves until `stop`. Then watchers are sent away at once, and other calls have `grace` seconds."""
         await self._set_health(serving=False)
         await self._server.start()
+        await self._probes.start()
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -88,6 +102,7 @@ class LineProviderServer:
                     task.cancel()
         finally:
             await self._server.stop(grace)
+            await self._probes.stop(0)
 
     async def _follow_database(self) -> Never:
         """Reports SERVING while the database answers. When it first does, statuses are brought to the threshold."""
@@ -119,6 +134,23 @@ class LineProviderServer:
             await self._health.set(service, status)
 
 
+def _listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError:
+        raise AddressTaken(address) from None
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises AddressTaken."""
     stop = asyncio.Event()
@@ -128,12 +160,19 @@ async def serve(settings: Settings) -> None:
     try:
         server = LineProviderServer(
             engine,
-            admin_token=settings.admin_token.get_secret_value(),
-            worker_token=settings.worker_token.get_secret_value(),
+            admin_tokens=[token.get_secret_value() for token in settings.admin_token],
+            worker_tokens=[token.get_secret_value() for token in settings.worker_token],
             high_score_from=settings.high_score_from,
         )
-        port = server.listen(settings.listen)
-        log.info("server_started", listen=settings.listen, port=port)
+        credentials = None
+        if settings.tls_certificate is not None and settings.tls_key is not None:
+            credentials = server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+        port = server.listen(settings.listen, credentials)
+        if settings.health_listen is not None:
+            server.listen_for_probes(settings.health_listen)
+        if credentials is None and not _is_loopback(settings.listen):
+            log.warning("tokens_travel_readable", listen=settings.listen, mended_by="LINE_PROVIDER_TLS_CERTIFICATE")
+        log.info("server_started", listen=settings.listen, port=port, tls=credentials is not None)
         await server.run(stop, grace=settings.shutdown_grace)
     finally:
         await engine.dispose()

@@ -170,7 +170,7 @@ LINE_PROVIDER_FAILED = ProblemType(
     HTTPStatus.BAD_GATEWAY,
     "line_provider cannot do this",
     "line_provider, which owns the events, gave an answer that it should not give; `detail` has it. Where that is "
-    "UNAUTHENTICATED, SCORE_MAKER_LINE_PROVIDER_TOKEN is not its LINE_PROVIDER_ADMIN_TOKEN.",
+    "UNAUTHENTICATED or PERMISSION_DENIED, SCORE_MAKER_LINE_PROVIDER_TOKEN is not its LINE_PROVIDER_ADMIN_TOKEN.",
 )
 UNAVAILABLE = ProblemType(
     "unavailable",

@@ -9,7 +9,6 @@ from typing import Annotated
 import grpc
 import httpx
 from fastapi import Depends, Request
-from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from score_maker.database import create_engine
@@ -56,7 +55,7 @@ class AppState:
     rate_limits: RateLimits
     channel: grpc.aio.Channel
     saga: SagaMonitor
-    admin_token: SecretStr | None
+    operators_tokens: frozenset[str]
     event_management: EventManagement | None
 
     def end_waits(self) -> None:
@@ -78,7 +77,9 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
         counting_redis = open_redis(redis_url, timeout_seconds=TIMEOUT_SECONDS)
         stack.push_async_callback(counting_redis.aclose)
         rate_limits = RateLimits(counting_redis, rater=settings.rate_limit_rater, address=settings.rate_limit_address)
-        channel = await stack.enter_async_context(open_channel(settings.line_provider_address))
+        channel = await stack.enter_async_context(
+            open_channel(settings.line_provider_address, settings.line_provider_credentials())
+        )
         catalog = EventCatalog(Prior(settings.top_prior_mean, settings.top_prior_weight))
         changes = EventChanges(catalog)
         documents = EventDocuments()
@@ -115,7 +116,7 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
             rate_limits=rate_limits,
             channel=channel,
             saga=SagaMonitor(engine),
-            admin_token=settings.admin_token,
+            operators_tokens=frozenset(token.get_secret_value() for token in settings.admin_token or ()),
             event_management=_event_management(settings, channel),
         )
 

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class EventServiceStub:
     """Reads are open to every caller that reaches the port. Writes need the admin token
-    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
+    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or PERMISSION_DENIED with the worker's.
 
     Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
     UNAVAILABLE means that the database cannot be reached and the call may be repeated.
@@ -78,7 +78,7 @@ class EventServiceStub:
 
 class EventServiceServicer:
     """Reads are open to every caller that reaches the port. Writes need the admin token
-    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
+    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or PERMISSION_DENIED with the worker's.
 
     Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
     UNAVAILABLE means that the database cannot be reached and the call may be repeated.
@@ -185,7 +185,7 @@ def add_EventServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class EventService:
     """Reads are open to every caller that reaches the port. Writes need the admin token
-    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
+    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or PERMISSION_DENIED with the worker's.
 
     Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
     UNAVAILABLE means that the database cannot be reached and the call may be repeated.

@@ -28,7 +28,7 @@ GRPC_VERSION: str
 
 class EventServiceStub:
     """Reads are open to every caller that reaches the port. Writes need the admin token
-    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
+    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or PERMISSION_DENIED with the worker's.
 
     Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
     UNAVAILABLE means that the database cannot be reached and the call may be repeated.
@@ -63,7 +63,7 @@ class EventServiceStub:
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
     """Reads are open to every caller that reaches the port. Writes need the admin token
-    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
+    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or PERMISSION_DENIED with the worker's.
 
     Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
     UNAVAILABLE means that the database cannot be reached and the call may be repeated.
@@ -94,7 +94,7 @@ class EventServiceAsyncStub(EventServiceStub):
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads are open to every caller that reaches the port. Writes need the admin token
-    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
+    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or PERMISSION_DENIED with the worker's.
 
     Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
     UNAVAILABLE means that the database cannot be reached and the call may be repeated.

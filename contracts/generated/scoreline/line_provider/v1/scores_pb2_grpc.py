@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ScoreServiceStub:
-    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
+    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or
+    PERMISSION_DENIED with the admin's.
 
     Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
     UNAVAILABLE means that the database cannot be reached and the call may be repeated:
@@ -67,7 +68,8 @@ class ScoreServiceStub:
 
 
 class ScoreServiceServicer:
-    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
+    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or
+    PERMISSION_DENIED with the admin's.
 
     Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
     UNAVAILABLE means that the database cannot be reached and the call may be repeated:
@@ -150,7 +152,8 @@ def add_ScoreServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ScoreService:
-    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
+    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or
+    PERMISSION_DENIED with the admin's.
 
     Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
     UNAVAILABLE means that the database cannot be reached and the call may be repeated:

@@ -27,7 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ScoreServiceStub:
-    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
+    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or
+    PERMISSION_DENIED with the admin's.
 
     Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
     UNAVAILABLE means that the database cannot be reached and the call may be repeated:
@@ -58,7 +59,8 @@ class ScoreServiceStub:
 
 @_typing.type_check_only
 class ScoreServiceAsyncStub(ScoreServiceStub):
-    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
+    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or
+    PERMISSION_DENIED with the admin's.
 
     Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
     UNAVAILABLE means that the database cannot be reached and the call may be repeated:
@@ -85,7 +87,8 @@ class ScoreServiceAsyncStub(ScoreServiceStub):
     """
 
 class ScoreServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED.
+    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or
+    PERMISSION_DENIED with the admin's.
 
     Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
     UNAVAILABLE means that the database cannot be reached and the call may be repeated:
