@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from arq_worker import metrics
+
 log = structlog.get_logger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -36,9 +38,11 @@ class CircuitBreaker:
         if self._failures:
             log.info("line_provider_is_back")
         self._failures, self._heard = 0, True
+        metrics.LINE_PROVIDER_AWAY.set(0)
 
     def failed(self) -> None:
         self._failures += 1
+        metrics.LINE_PROVIDER_AWAY.set(1)
 
     @property
     def _closed(self) -> bool:
@@ -52,5 +56,5 @@ class CircuitBreaker:
             return True
         if not self._failures:
             log.warning("line_provider_is_away")
-        self._failures += 1
+        self.failed()
         return False

@@ -13,11 +13,12 @@ from arq_worker import worker
 from arq_worker.line_provider_client import LineProviderAway, LineProviderClient
 from arq_worker.reconcile import Findings, Reconciler
 from arq_worker.settings import EXAMPLE, Settings
-from score_maker import logs, outbox
+from score_maker import outbox
 from score_maker.configuration import load
 from score_maker.database import create_engine, is_unreachable
 from score_maker.line_provider import open_channel
 from score_maker.outbox import StuckMessage
+from scoreline_telemetry import logs, tracing
 
 T = TypeVar("T")
 
@@ -32,7 +33,8 @@ def run() -> None:
     """Relay ratings from score_maker's outbox to line_provider until told to stop."""
     settings = load(Settings, example=EXAMPLE)
     logs.configure(settings.log_format)
-    uvloop.run(worker.run(settings))
+    with tracing.exporting("arq-worker", settings):
+        uvloop.run(worker.run(settings))
 
 
 @app.command()

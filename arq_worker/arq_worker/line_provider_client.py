@@ -10,6 +10,7 @@ from uuid import UUID
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from arq_worker.batch_trace import BatchTrace
 from score_maker.domain import AppliedVersion, Verdict
 from score_maker.outbox import OutboxMessage
 from score_maker.settlement import Decision
@@ -94,11 +95,16 @@ class LineProviderClient:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-    async def apply(self, messages: Sequence[OutboxMessage]) -> list[Decision]:
+    async def apply(self, messages: Sequence[OutboxMessage], followed: BatchTrace) -> list[Decision]:
         """line_provider's verdict on each message, in their order. Raises OutcomeUnknown."""
-        request = scores_pb2.ApplyScoresRequest(changes=[_change(message) for message in messages])
+        request = scores_pb2.ApplyScoresRequest(
+            changes=[_change(message, followed.of_message(message)) for message in messages]
+        )
+        metadata = [*self._metadata]
+        if batch := followed.of_batch():
+            metadata.append(("traceparent", batch))
         try:
-            response = await self._scores.ApplyScores(request, timeout=self._rpc_timeout, metadata=self._metadata)
+            response = await self._scores.ApplyScores(request, timeout=self._rpc_timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             reason = f"{error.code().name}: {error.details()}"
             raise OutcomeUnknown(reason, caused_by_content=error.code() in _CAUSED_BY_CONTENT) from error
@@ -168,9 +174,13 @@ def _applied_version(score: scores_pb2.AppliedScore) -> AppliedVersion:
     )
 
 
-def _change(message: OutboxMessage) -> scores_pb2.ScoreChange:
+def _change(message: OutboxMessage, trace_context: str | None) -> scores_pb2.ScoreChange:
     change = scores_pb2.ScoreChange(
-        event_id=message.event_id, rater_id=message.rater_id.bytes, value=message.value, version=message.version
+        event_id=message.event_id,
+        rater_id=message.rater_id.bytes,
+        value=message.value,
+        version=message.version,
+        trace_context=trace_context or "",
     )
     change.accepted_at.FromDatetime(message.accepted_at)
     return change

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
+from opentelemetry import trace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from arq_worker import metrics
@@ -20,6 +21,7 @@ from score_maker.domain import Mending, mend
 from score_maker.reconciliation import OwnTotals
 
 log = structlog.get_logger(__name__)
+_tracer = trace.get_tracer("arq_worker")
 
 EVERYTHING_AFTER_SECONDS = 3_600
 
@@ -48,6 +50,10 @@ class Reconciler:
 
         Totals may agree by chance where ratings do not, after a database was restored.
         """
+        with metrics.RECONCILIATION_SECONDS.time(), _tracer.start_as_current_span("reconcile"):
+            return await self._run(every_rating=every_rating)
+
+    async def _run(self, *, every_rating: bool) -> Findings:
         if time.monotonic() > self._forget_at:
             self._agreed_revisions.clear()
             self._forget_at = time.monotonic() + EVERYTHING_AFTER_SECONDS

@@ -9,10 +9,11 @@ No transaction is open while line_provider is asked. A crash at any point leaves
 
 import asyncio
 import random
+import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Never, TypeVar
 
 import structlog
@@ -20,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from arq_worker import metrics
+from arq_worker.batch_trace import BatchTrace
 from arq_worker.circuit_breaker import CircuitBreaker
 from arq_worker.line_provider_client import LineProviderClient, OutcomeUnknown
 from score_maker import outbox
@@ -111,8 +113,16 @@ class Relay:
         return await self._relay(claim) if claim.messages else None
 
     async def _relay(self, claim: Claim) -> int:
-        answers = await self._ask(claim.messages)
+        followed = BatchTrace(claim.messages)
+        try:
+            return await self._send_and_settle(claim, followed)
+        finally:
+            followed.end()
+
+    async def _send_and_settle(self, claim: Claim, followed: BatchTrace) -> int:
+        answers = await self._ask(claim.messages, followed)
         mine: list[Decision] = []
+        began = time.time_ns()
         async with self._engine.begin() as connection:
             if answers.decisions:
                 mine = await settle_decisions(connection, claim.lease_token, answers.decisions)
@@ -123,12 +133,14 @@ class Relay:
                 # The breaker waits for all of them, so that they are due the moment line_provider is back.
                 delays = [timedelta(0)] * len(messages)
                 await outbox.postpone(connection, Claim(claim.lease_token, messages), delays, error=error)
+        followed.settled(mine, began)
+        followed.unknown(answers.failed + answers.unheard)
         _report(answers, mine)
         return len(mine)
 
-    async def _ask(self, messages: Sequence[OutboxMessage]) -> _Answers:
+    async def _ask(self, messages: Sequence[OutboxMessage], followed: BatchTrace) -> _Answers:
         try:
-            decisions = await self._line_provider.apply(messages)
+            decisions = await self._line_provider.apply(messages, followed)
         except OutcomeUnknown as error:
             unknown = [(message, str(error)) for message in messages]
             if not error.caused_by_content:
@@ -141,7 +153,7 @@ class Relay:
             return _Answers(decisions)
         # One message may be failing its neighbours: ask by halves until it stands alone.
         middle = len(messages) // 2
-        left, right = await self._ask(messages[:middle]), await self._ask(messages[middle:])
+        left, right = await self._ask(messages[:middle], followed), await self._ask(messages[middle:], followed)
         return _Answers(left.decisions + right.decisions, left.failed + right.failed, left.unheard + right.unheard)
 
     async def _time_until_next_due(self) -> timedelta:
@@ -164,8 +176,10 @@ def _report(answers: _Answers, mine: Sequence[Decision]) -> None:
     for error, messages in _by_error(answers.failed + answers.unheard).items():
         metrics.OUTCOME_UNKNOWN.inc(len(messages))
         log.warning("outcome_unknown", messages=len(messages), error=error)
+    now = datetime.now(UTC)
     for decision in mine:
         metrics.SETTLED.labels(decision.verdict, decision.reason or "").inc()
+        metrics.SAGA_SECONDS.observe((now - decision.message.accepted_at).total_seconds())
     if mine:
         log.info("settled", messages=len(mine), rejected=sum(1 for decision in mine if decision.reason))
 

@@ -1,19 +1,20 @@
 """What the worker needs to be told. Each setting is an environment variable ARQ_WORKER_..., or a line of .env."""
 
 from datetime import timedelta
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from score_maker.configuration import PostgresUrl, RedisUrl, Seconds, Token
 from score_maker.line_provider import LineProviderSettings
+from scoreline_telemetry.settings import MetricsSettings
 
 PREFIX = "ARQ_WORKER_"
 EXAMPLE = "arq_worker/.env_example"
 
 
-class Settings(LineProviderSettings):
+class Settings(LineProviderSettings, MetricsSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore")
 
     database_url: PostgresUrl
@@ -29,9 +30,6 @@ class Settings(LineProviderSettings):
     """How long a claimed batch stays hidden from other workers."""
     finalize_after: Seconds = timedelta(seconds=60)
     """How long after its deadline an event's result may be made final."""
-    metrics_port: int | None = Field(default=None, ge=1, le=65535)
-    """Where Prometheus finds the worker's metrics; nowhere unless it is set."""
-    log_format: Literal["console", "json"] = "console"
 
     @model_validator(mode="after")
     def _times_fit_together(self) -> Self:

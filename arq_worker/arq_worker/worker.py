@@ -18,7 +18,6 @@ import structlog
 from arq import cron
 from arq.connections import RedisSettings
 from arq.worker import Worker, async_check_health, func
-from prometheus_client import start_http_server
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -37,6 +36,7 @@ from score_maker.outbox import WAKE_CHANNEL
 from score_maker.redis_connection import UNREACHABLE, is_cluster, node_url, owner_of
 from score_maker.service_health import WORKER_HEARTBEAT_KEY
 from score_maker.throughput import ThroughputRecorder
+from scoreline_telemetry.metrics import serve as serve_metrics
 
 log = structlog.get_logger(__name__)
 
@@ -118,8 +118,7 @@ async def _unless_away(work: Callable[[], Awaitable[object]]) -> None:
 
 async def run(settings: Settings) -> None:
     """Relays until SIGTERM or SIGINT; then finishes the batches in hand, which takes one RPC timeout at most."""
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port)
+    serve_metrics("arq-worker", settings)
     database_url = settings.database_url.get_secret_value()
     # A relay, a periodic job and the recorder each use one connection at a time.
     engine = create_engine(database_url, pool_size=settings.relays + 4)

@@ -13,7 +13,7 @@ import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from line_provider import events, importer, logs
+from line_provider import events, importer
 from line_provider.database import create_engine, is_not_migrated, is_unreachable
 from line_provider.domain import (
     Event,
@@ -33,6 +33,7 @@ from line_provider.events import EventFilter
 from line_provider.importer import Format, Rules, UnreadableFile
 from line_provider.migrate import migrate as migrate_database
 from line_provider.settings import DatabaseSettings, MigrationSettings, Settings, load
+from scoreline_telemetry import logs, tracing
 
 T = TypeVar("T")
 Shift = Callable[[list[EventDraft]], list[EventDraft]]
@@ -52,7 +53,8 @@ def serve() -> None:
     from line_provider.grpc_server import server  # noqa: PLC0415
 
     try:
-        uvloop.run(server.serve(settings))
+        with tracing.exporting("line-provider", settings):
+            uvloop.run(server.serve(settings))
     except server.AddressTaken as taken:
         variable = "LINE_PROVIDER_HEALTH_LISTEN" if str(taken) == settings.health_listen else "LINE_PROVIDER_LISTEN"
         _fail(

@@ -4,7 +4,7 @@ import ssl
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+from scoreline_telemetry.settings import MetricsSettings
 
 PREFIX = "LINE_PROVIDER_"
 
@@ -74,13 +76,12 @@ Tokens = Annotated[
 ]
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(MetricsSettings):
     """What the commands need that work on the database alone."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore")
 
     database_url: Annotated[SecretStr, AfterValidator(_asyncpg_url)]
-    log_format: Literal["console", "json"] = "console"
 
 
 class MigrationSettings(DatabaseSettings):

@@ -6,11 +6,12 @@ import sys
 import typer
 import uvloop
 
-from score_maker import logs
 from score_maker.configuration import load
 from score_maker.http.server import Server, configured
 from score_maker.migrate import migrate as migrate_database
 from score_maker.settings import EXAMPLE, MigrationSettings, Settings
+from scoreline_telemetry import logs, tracing
+from scoreline_telemetry.metrics import tell_build
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Takes ratings of events over HTTP.")
 
@@ -21,7 +22,9 @@ def serve() -> None:
     settings = load(Settings, example=EXAMPLE)
     logs.configure(settings.log_format)
     listening = _listen(settings.host, settings.port)
-    Server(configured(settings)).run(sockets=[listening])
+    tell_build("score-maker")
+    with tracing.exporting("score-maker", settings):
+        Server(configured(settings)).run(sockets=[listening])
 
 
 @app.command()

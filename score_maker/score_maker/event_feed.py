@@ -15,6 +15,7 @@ import grpc
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from score_maker import metrics
 from score_maker.event_cache import EventCache
 from score_maker.event_catalog import Event, EventCatalog, Status
 from score_maker.redis_connection import UNREACHABLE
@@ -75,14 +76,17 @@ class EventFeed:
         What the catalog lacks is asked of line_provider: an event that was made a moment ago is found.
         """
         if event := self._catalog.get(event_id):
+            metrics.EVENT_CACHE.labels("hit").inc()
             return event
         try:
             request = events_pb2.GetEventRequest(event_id=event_id)
             response = await self._line_provider.GetEvent(request, timeout=LOOKUP_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
+            metrics.EVENT_CACHE.labels("vain").inc()
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return None
             raise EventUnknowable from error
+        metrics.EVENT_CACHE.labels("miss").inc()
         return event_of(response.event)
 
     async def _keep_watching(self) -> Never:

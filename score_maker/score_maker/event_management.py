@@ -14,6 +14,7 @@ from score_maker.event_catalog import Event
 from score_maker.event_feed import event_of
 from scoreline.line_provider.v1 import events_pb2
 from scoreline.line_provider.v1.events_pb2_grpc import EventServiceStub
+from scoreline_telemetry.tracing import traceparent
 
 log = structlog.get_logger(__name__)
 
@@ -168,8 +169,13 @@ class EventManagement:
         )
 
     async def _ask(self, method: Any, request: Any, *, timeout: float = TIMEOUT_SECONDS) -> Any:  # noqa: ASYNC109 - gRPC's
+        metadata = [*self._metadata]
+        if request_id := structlog.contextvars.get_contextvars().get("request_id"):
+            metadata.append(("x-request-id", request_id))
+        if followed := traceparent():
+            metadata.append(("traceparent", followed))
         try:
-            return await method(request, timeout=timeout, metadata=self._metadata)
+            return await method(request, timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise _told(error) from error
 

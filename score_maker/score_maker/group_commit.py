@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker import scores
+from score_maker import metrics, scores
 from score_maker.database import is_unreachable
 from score_maker.domain import Outcome, Score
 from score_maker.scores import Submission
@@ -105,6 +105,7 @@ class GroupCommit:
             _fail(group, error)
             raise
         else:
+            metrics.GROUP_SIZE.observe(len(group))
             self.accepted += sum(1 for outcome in outcomes if isinstance(outcome, Score))
             for waiting, outcome in zip(group, outcomes, strict=True):
                 if not waiting.answer.done():

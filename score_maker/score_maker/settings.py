@@ -5,7 +5,7 @@ from typing import Literal, TypeVar
 
 from limits import RateLimitItemPerMinute
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from score_maker.configuration import (
     Listed,
@@ -21,13 +21,14 @@ from score_maker.configuration import (
 )
 from score_maker.issued_tokens import ALGORITHMS
 from score_maker.line_provider import LineProviderSettings
+from scoreline_telemetry.settings import TelemetrySettings
 
 ValueT = TypeVar("ValueT")
 
 EXAMPLE = "score_maker/.env_example"
 
 
-class MigrationSettings(BaseSettings):
+class MigrationSettings(TelemetrySettings):
     """What `score-maker migrate` needs."""
 
     model_config = SettingsConfigDict(env_prefix="SCORE_MAKER_", env_file=".env", env_ignore_empty=True, extra="ignore")
@@ -39,16 +40,14 @@ class MigrationSettings(BaseSettings):
     """The role of SCORE_MAKER_DATABASE_URL, which `migrate` gives the few rights that it needs."""
     worker_role: str | None = Field(default=None, max_length=63)
     """The database role of arq_worker, which `migrate` gives the few rights that it needs."""
-    log_format: Literal["console", "json"] = "console"
 
 
-class Settings(LineProviderSettings):
+class Settings(LineProviderSettings, TelemetrySettings):
     """What `score-maker serve` needs."""
 
     model_config = MigrationSettings.model_config
 
     database_url: PostgresUrl
-    log_format: Literal["console", "json"] = "console"
     redis_url: RedisUrl
     secret_key: SecretStr = Field(min_length=32)
     """Signs the tokens that tell raters apart, and hides which subject of an issuer a rater is."""

@@ -1,10 +1,10 @@
 """What every call passes: who may call, and how a failure is told."""
 
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from enum import Enum
 from hashlib import sha256
-from typing import Any, Never, TypeAlias
+from typing import Any, Never
 
 import grpc
 import structlog
@@ -19,6 +19,7 @@ from line_provider.domain import (
     NotToBeFinal,
     ScoreRefused,
 )
+from line_provider.grpc_server.behaviours import Behaviour, Context, Continuation, Handler, StreamBehaviour, wrapped
 from line_provider.watch import WatchInterrupted
 from scoreline.line_provider.v1 import events_pb2, scores_pb2
 
@@ -26,11 +27,6 @@ log = structlog.get_logger(__name__)
 
 EVENT_SERVICE = events_pb2.DESCRIPTOR.services_by_name["EventService"].full_name
 SCORE_SERVICE = scores_pb2.DESCRIPTOR.services_by_name["ScoreService"].full_name
-
-Context = grpc.aio.ServicerContext[Any, Any]
-# Generic in its stubs only.
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]]
 
 _READS = {f"/{EVENT_SERVICE}/{name}" for name in ("GetEvents", "GetEvent", "WatchEvents")}
 
@@ -117,20 +113,14 @@ class Failures(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or not method.startswith((f"/{EVENT_SERVICE}/", f"/{SCORE_SERVICE}/")):
             return handler
-        if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(
-                _telling_stream(handler.unary_stream, method),
-                request_deserializer=handler.request_deserializer,
-                response_serializer=handler.response_serializer,
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            _telling(handler.unary_unary, method),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
+        return wrapped(
+            handler,
+            lambda behaviour: _telling(behaviour, method),
+            lambda behaviour: _telling_stream(behaviour, method),
         )
 
 
-def _telling(behaviour: Any, method: str) -> Callable[[Any, Context], Awaitable[Any]]:
+def _telling(behaviour: Behaviour, method: str) -> Behaviour:
     async def behave(request: Any, context: Context) -> Any:
         try:
             return await behaviour(request, context)
@@ -143,7 +133,7 @@ def _telling(behaviour: Any, method: str) -> Callable[[Any, Context], Awaitable[
     return behave
 
 
-def _telling_stream(behaviour: Any, method: str) -> Callable[[Any, Context], AsyncIterator[Any]]:
+def _telling_stream(behaviour: StreamBehaviour, method: str) -> StreamBehaviour:
     async def behave(request: Any, context: Context) -> AsyncIterator[Any]:
         try:
             async for response in behaviour(request, context):

@@ -1,13 +1,18 @@
 """ScoreService: ratings on their way into the totals, by scores.py."""
 # ruff: noqa: N802 - the methods bear the contract's names
 
+import time
+from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import grpc
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanKind
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider import events, scores
+from line_provider import events, metrics, scores
 from line_provider.domain import (
     EventNotFound,
     Invalid,
@@ -28,11 +33,14 @@ from line_provider.grpc_server.translate import (
     totals_message,
 )
 from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
+from scoreline_telemetry.tracing import parent_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 LARGEST_BATCH = 10_000
 DEFAULT_PAGE = 1_000
+
+_tracer = trace.get_tracer("line_provider")
 
 _INVALID = Ruling(Verdict.REJECTED, Reason.INVALID)
 
@@ -48,10 +56,11 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
         _check_size("changes", len(request.changes))
         readable = [_readable(message) for message in request.changes]
         changes = [change for change in readable if change is not None]
-        rulings = iter(await self._apply(changes) if changes else [])
-        return scores_pb2.ApplyScoresResponse(
-            verdicts=[ruling_message(next(rulings) if change else _INVALID) for change in readable]
-        )
+        began = time.time_ns()
+        ruled = iter(await self._apply(changes) if changes else [])
+        rulings = [next(ruled) if change else _INVALID for change in readable]
+        _tell(request.changes, rulings, began)
+        return scores_pb2.ApplyScoresResponse(verdicts=map(ruling_message, rulings))
 
     async def UpdateEventStatusByScore(
         self, request: scores_pb2.UpdateEventStatusByScoreRequest, _context: Context
@@ -59,6 +68,7 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
         if not request.HasField("change"):
             raise Invalid("change", "must be set")
         change = change_of(request.change)
+        began = time.time_ns()
         async with self._engine.begin() as connection:
             (ruling,) = await scores.apply(connection, [change], high_score_from=self._high_score_from)
             if ruling.reason is Reason.EVENT_NOT_FOUND:
@@ -66,6 +76,7 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
             if ruling.reason is not None:
                 raise ScoreRefused(change.event_id, ruling.reason)
             event = await events.get(connection, change.event_id)
+        _tell([request.change], [ruling], began)
         return scores_pb2.UpdateEventStatusByScoreResponse(verdict=VERDICTS[ruling.verdict], event=event_message(event))
 
     async def GetTotals(self, request: scores_pb2.GetTotalsRequest, _context: Context) -> scores_pb2.GetTotalsResponse:
@@ -103,6 +114,23 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
     async def _apply(self, changes: list[ScoreChange]) -> list[Ruling]:
         async with self._engine.begin() as connection:
             return await scores.apply(connection, changes, high_score_from=self._high_score_from)
+
+
+def _tell(changes: Sequence[scores_pb2.ScoreChange], rulings: Sequence[Ruling], began: int) -> None:
+    """Counts the rulings; and each rating that is followed gets a span in its own trace, linked with the batch's."""
+    for (verdict, reason), count in Counter((ruling.verdict, ruling.reason) for ruling in rulings).items():
+        metrics.APPLIED.labels(verdict, reason or "").inc(count)
+    for change, ruling in zip(changes, rulings, strict=True):
+        if change.trace_context:
+            attributes: dict[str, str | int] = {
+                "scoreline.event_id": change.event_id,
+                "scoreline.version": change.version,
+                "scoreline.verdict": ruling.verdict,
+                "scoreline.reason": ruling.reason or "",
+            }
+            links = [Link(trace.get_current_span().get_span_context())]
+            context = parent_of(change.trace_context)
+            _tracer.start_span("apply", context, SpanKind.CONSUMER, attributes, links, start_time=began).end()
 
 
 def _readable(message: scores_pb2.ScoreChange) -> ScoreChange | None:

@@ -15,15 +15,17 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider import scores
+from line_provider import metrics, scores
 from line_provider.database import create_engine
 from line_provider.grpc_server.event_service import EventService
 from line_provider.grpc_server.interceptors import EVENT_SERVICE, SCORE_SERVICE, Authentication, Failures
+from line_provider.grpc_server.observation import Observation
 from line_provider.grpc_server.score_service import ScoreService
 from line_provider.grpc_server.tls import server_credentials
 from line_provider.settings import Settings
 from line_provider.watch import EventFeed
 from scoreline.line_provider.v1 import events_pb2_grpc, scores_pb2_grpc
+from scoreline_telemetry.metrics import serve as serve_metrics
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +65,11 @@ class LineProviderServer:
         self._feed = EventFeed(engine)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[Authentication(admin_tokens=admin_tokens, worker_tokens=worker_tokens), Failures()],
+            interceptors=[
+                Observation(),
+                Authentication(admin_tokens=admin_tokens, worker_tokens=worker_tokens),
+                Failures(),
+            ],
             options=_OPTIONS,
         )
         events_pb2_grpc.add_EventServiceServicer_to_server(EventService(engine, self._feed), self._server)
@@ -121,6 +127,7 @@ class LineProviderServer:
                 answered, trouble = False, str(error) or type(error).__name__
             if answered is not serving:
                 serving = answered
+                metrics.DATABASE_ANSWERS.set(serving)
                 await self._set_health(serving=serving)
                 if serving:
                     log.info("database_answers")
@@ -157,6 +164,7 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     engine = create_engine(settings.database_url.get_secret_value())
+    serve_metrics("line-provider", settings)
     try:
         server = LineProviderServer(
             engine,

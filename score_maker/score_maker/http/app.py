@@ -23,6 +23,7 @@ from score_maker.http import (
     scores,
 )
 from score_maker.http.guards import BodyLimit, SecurityHeaders
+from score_maker.http.observation import Observation
 from score_maker.http.state import AppState, open_state
 from score_maker.settings import Settings
 
@@ -38,7 +39,13 @@ def create_app(settings: Settings) -> ASGIApp:
             yield {"app": state}
 
     app = FastAPI(
-        version=version("score-maker"), lifespan=lifespan, docs_url=None, redoc_url=None, **openapi.described(settings)
+        version=version("score-maker"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        # A span for each request, where there is anywhere to export it to; metrics are Prometheus's.
+        telemetry={"operation_spans": False, "metrics": False, "logs": False},
+        **openapi.described(settings),
     )
     problems.install(app)
     docs.install(app)
@@ -52,7 +59,7 @@ def create_app(settings: Settings) -> ASGIApp:
         if settings.line_provider_token is not None:
             app.include_router(managed_events.router)
     pages.install(app, for_operators=settings.admin_token is not None)
-    return _guarded(app, settings)
+    return Observation(_guarded(app, settings))
 
 
 def _guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
@@ -65,7 +72,7 @@ def _guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
             allow_credentials=True,
             allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("Authorization", "Content-Type", "If-Match", "If-None-Match", "Last-Event-ID", "Prefer"),
-            expose_headers=("ETag", "Location", "Preference-Applied", "Retry-After"),
+            expose_headers=("ETag", "Location", "Preference-Applied", "Retry-After", "X-Request-ID"),
         )
     if settings.trusted_proxies:
         # Outermost, as the others go by the scheme that it finds.

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+from score_maker import metrics
 from score_maker.event_catalog import EventCatalog, EventChange
 from score_maker.event_changes import EventChanges
 from score_maker.http.event_documents import EventDocuments
@@ -27,6 +28,11 @@ class EventStream:
     async def listen(self, token: str | None) -> AsyncIterator[bytes]:
         """What has changed after the position that the token stands for, or without one from now on; then what
         changes, until the service ends."""
+        with metrics.STREAM_LISTENERS.track_inprogress():
+            async for frames in self._listen(token):
+                yield frames
+
+    async def _listen(self, token: str | None) -> AsyncIterator[bytes]:
         position = self._catalog.position if token is None else self._changes.position(token)
         # Before any event is known there is no list that a reset could send to.
         while not self._catalog.is_known and not self._changes.is_closed:

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 
-from score_maker import scores
+from score_maker import metrics, scores
 from score_maker.database import is_unreachable
 from score_maker.domain import Score
 from score_maker.event_catalog import Filter, Phase, Sort, Status
@@ -20,6 +20,7 @@ from score_maker.http.conditional import NOT_MODIFIED, Document, answer
 from score_maker.http.event_documents import EventsResource, SingleEventResource, extended, json_bool
 from score_maker.http.event_listings import ListingQuery
 from score_maker.http.identity import KnownRater
+from score_maker.http.observation import waits
 from score_maker.http.problems import (
     EVENT_NOT_FOUND,
     INVALID_REQUEST,
@@ -103,6 +104,7 @@ async def list_events(
     if not state.catalog.is_known:
         raise Problem(UNAVAILABLE, "The events are not known yet: line_provider has not been reached since the start.")
     listing = state.listings.get(request.scope["query_string"])
+    metrics.LISTING_CACHE.labels("miss" if listing is None else "hit").inc()
     if listing is None:
         query = ListingQuery.of(Filter.matching(status, phase, q), sort, limit, cursor)
         listing = state.listings.add(request.scope["query_string"], query)
@@ -136,6 +138,7 @@ router.include_router(_listings)
     },
 )
 async def stream_events(
+    request: Request,
     state: State,
     after: Annotated[
         str | None, Query(description="`stream_position` of a list: what has changed since comes first")
@@ -151,6 +154,7 @@ async def stream_events(
     `event: reset` says that the position is not known here (any more), as after a restart of the service: load the list
     again and go on from its `stream_position`. Comments keep the connection open while nothing changes.
     """
+    waits(request.scope)
     stream = state.stream.listen(last_event_id or after)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, headers=headers, media_type="text/event-stream")

@@ -1,15 +1,17 @@
-"""/healthz: the process lives. /readyz: it can take ratings, which needs its database and nothing else."""
+"""/healthz: the process lives. /readyz: it can take ratings, which needs its database and nothing else. /metrics."""
 
 import asyncio
 from typing import Literal
 
 from fastapi import APIRouter, Response, status
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
-from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from score_maker import metrics
 from score_maker.http.state import AppState, State
+from score_maker.redis_connection import UNREACHABLE
 
 router = APIRouter(tags=["health"])
 
@@ -44,6 +46,13 @@ async def readyz(state: State, response: Response) -> Readiness:
     return result
 
 
+@router.get("/metrics", include_in_schema=False)
+async def tell_metrics(state: State) -> Response:
+    """For Prometheus."""
+    metrics.EVENTS_STALE.set(state.catalog.is_stale)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
 async def readiness(state: AppState) -> Readiness:
     """Whether this process can take ratings, and what it does without."""
     database, redis = await asyncio.gather(_database(state), _redis(state))
@@ -68,6 +77,6 @@ async def _redis(state: AppState) -> Check:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await state.redis.ping()
-    except (RedisError, OSError, TimeoutError):
+    except UNREACHABLE:
         return "away"
     return "ok"

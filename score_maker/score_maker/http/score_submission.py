@@ -14,12 +14,14 @@ from uuid import UUID
 from fastapi import Depends, Header, Request, Response
 from pydantic import WithJsonSchema
 
-from score_maker.domain import OtherVersion, Refusal, Score, Unchanged
+from score_maker import metrics
+from score_maker.domain import OtherVersion, Outcome, Refusal, Score, Unchanged
 from score_maker.domain import State as ScoreState
 from score_maker.event_catalog import Event, Phase
 from score_maker.event_feed import EventUnknowable
 from score_maker.http.events import event_not_found
 from score_maker.http.identity import another_rater, rater_id_of
+from score_maker.http.observation import waits
 from score_maker.http.preconditions import ScorePreconditions
 from score_maker.http.preferences import wait_seconds
 from score_maker.http.problems import (
@@ -36,6 +38,7 @@ from score_maker.http.score_resource import ScoreResource
 from score_maker.http.state import AppState, State
 from score_maker.raters import Rater, Subject
 from score_maker.scores import Submission
+from scoreline_telemetry.tracing import traceparent
 
 LONGEST_WAIT_SECONDS = 30
 # When to look again at what was not decided within the wait.
@@ -92,8 +95,11 @@ class ScoreSubmissions:
             event.deadline if event else None,
             if_match=self.preconditions.if_match,
             if_none_match=self.preconditions.if_none_match,
+            trace_context=traceparent(),
         )
-        match await self.state.group_commit.submit(submission):
+        outcome = await self.state.group_commit.submit(submission)
+        metrics.SUBMISSIONS.labels(_named(outcome)).inc()
+        match outcome:
             case Refusal.RATER_FORGOTTEN if isinstance(rater, Subject):
                 return await self.submit(event_id, rater, value, forgotten=rater_id)
             case Refusal.RATER_FORGOTTEN if value is not None:
@@ -114,6 +120,7 @@ class ScoreSubmissions:
         if self.wait is None:
             return score
         self.response.headers["Preference-Applied"] = "wait"
+        waits(self.request.scope)
         hung_up = asyncio.create_task(_hung_up(self.request))
         try:
             return await self.state.settlements.wait(score, self.wait, unless=hung_up)
@@ -137,6 +144,18 @@ class ScoreSubmissions:
         elif self.wait is not None:
             self.response.headers["Retry-After"] = _RETRY_AFTER
         return resource
+
+
+def _named(outcome: Outcome) -> str:
+    match outcome:
+        case Score():
+            return "accepted"
+        case Unchanged():
+            return "unchanged"
+        case OtherVersion():
+            return "other_version"
+        case Refusal() as refusal:
+            return refusal
 
 
 def score_not_found(event_id: int) -> Problem:

@@ -26,45 +26,45 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from scoreline.line_provider.v1 import events_pb2 as scoreline_dot_line__provider_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'scoreline/line_provider/v1/scores.proto\x12\x1ascoreline.line_provider.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'scoreline/line_provider/v1/events.proto\"\x91\x01\n\x0bScoreChange\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12\x10\n\x08rater_id\x18\x02 \x01(\x0c\x12\x12\n\x05value\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07version\x18\x04 \x01(\x05\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_value\"\x81\x01\n\x0cScoreVerdict\x12\x34\n\x07verdict\x18\x01 \x01(\x0e\x32#.scoreline.line_provider.v1.Verdict\x12;\n\x06reason\x18\x02 \x01(\x0e\x32+.scoreline.line_provider.v1.RejectionReason\"N\n\x12\x41pplyScoresRequest\x12\x38\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\'.scoreline.line_provider.v1.ScoreChange\"Q\n\x13\x41pplyScoresResponse\x12:\n\x08verdicts\x18\x01 \x03(\x0b\x32(.scoreline.line_provider.v1.ScoreVerdict\"Z\n\x1fUpdateEventStatusByScoreRequest\x12\x37\n\x06\x63hange\x18\x01 \x01(\x0b\x32\'.scoreline.line_provider.v1.ScoreChange\"\x8a\x01\n UpdateEventStatusByScoreResponse\x12\x34\n\x07verdict\x18\x01 \x01(\x0e\x32#.scoreline.line_provider.v1.Verdict\x12\x30\n\x05\x65vent\x18\x02 \x01(\x0b\x32!.scoreline.line_provider.v1.Event\"%\n\x10GetTotalsRequest\x12\x11\n\tevent_ids\x18\x01 \x03(\x03\"L\n\x11GetTotalsResponse\x12\x37\n\x06\x65vents\x18\x01 \x03(\x0b\x32\'.scoreline.line_provider.v1.EventTotals\"X\n\x0b\x45ventTotals\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12\x37\n\x06totals\x18\x02 \x01(\x0b\x32\'.scoreline.line_provider.v1.ScoreTotals\"V\n\x17GetAppliedScoresRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12\x16\n\x0e\x61\x66ter_rater_id\x18\x02 \x01(\x0c\x12\x11\n\tpage_size\x18\x03 \x01(\x05\"T\n\x18GetAppliedScoresResponse\x12\x38\n\x06scores\x18\x01 \x03(\x0b\x32(.scoreline.line_provider.v1.AppliedScore\"\x7f\n\x0c\x41ppliedScore\x12\x10\n\x08rater_id\x18\x01 \x01(\x0c\x12\x12\n\x05value\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12.\n\napplied_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_value\"D\n\x14\x46inalizeEventRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x0b\n\x03sum\x18\x03 \x01(\x03\"I\n\x15\x46inalizeEventResponse\x12\x30\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.scoreline.line_provider.v1.Event*d\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x13\n\x0fVERDICT_APPLIED\x10\x01\x12\x15\n\x11VERDICT_DUPLICATE\x10\x02\x12\x14\n\x10VERDICT_REJECTED\x10\x03*\xe5\x01\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12$\n REJECTION_REASON_EVENT_NOT_FOUND\x10\x01\x12$\n REJECTION_REASON_EVENT_CANCELLED\x10\x02\x12 \n\x1cREJECTION_REASON_EVENT_FINAL\x10\x03\x12$\n REJECTION_REASON_DEADLINE_PASSED\x10\x04\x12\x1c\n\x18REJECTION_REASON_INVALID\x10\x05\x32\xf5\x04\n\x0cScoreService\x12n\n\x0b\x41pplyScores\x12..scoreline.line_provider.v1.ApplyScoresRequest\x1a/.scoreline.line_provider.v1.ApplyScoresResponse\x12\x95\x01\n\x18UpdateEventStatusByScore\x12;.scoreline.line_provider.v1.UpdateEventStatusByScoreRequest\x1a<.scoreline.line_provider.v1.UpdateEventStatusByScoreResponse\x12h\n\tGetTotals\x12,.scoreline.line_provider.v1.GetTotalsRequest\x1a-.scoreline.line_provider.v1.GetTotalsResponse\x12}\n\x10GetAppliedScores\x12\x33.scoreline.line_provider.v1.GetAppliedScoresRequest\x1a\x34.scoreline.line_provider.v1.GetAppliedScoresResponse\x12t\n\rFinalizeEvent\x12\x30.scoreline.line_provider.v1.FinalizeEventRequest\x1a\x31.scoreline.line_provider.v1.FinalizeEventResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'scoreline/line_provider/v1/scores.proto\x12\x1ascoreline.line_provider.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'scoreline/line_provider/v1/events.proto\"\xa8\x01\n\x0bScoreChange\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12\x10\n\x08rater_id\x18\x02 \x01(\x0c\x12\x12\n\x05value\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07version\x18\x04 \x01(\x05\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rtrace_context\x18\x06 \x01(\tB\x08\n\x06_value\"\x81\x01\n\x0cScoreVerdict\x12\x34\n\x07verdict\x18\x01 \x01(\x0e\x32#.scoreline.line_provider.v1.Verdict\x12;\n\x06reason\x18\x02 \x01(\x0e\x32+.scoreline.line_provider.v1.RejectionReason\"N\n\x12\x41pplyScoresRequest\x12\x38\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\'.scoreline.line_provider.v1.ScoreChange\"Q\n\x13\x41pplyScoresResponse\x12:\n\x08verdicts\x18\x01 \x03(\x0b\x32(.scoreline.line_provider.v1.ScoreVerdict\"Z\n\x1fUpdateEventStatusByScoreRequest\x12\x37\n\x06\x63hange\x18\x01 \x01(\x0b\x32\'.scoreline.line_provider.v1.ScoreChange\"\x8a\x01\n UpdateEventStatusByScoreResponse\x12\x34\n\x07verdict\x18\x01 \x01(\x0e\x32#.scoreline.line_provider.v1.Verdict\x12\x30\n\x05\x65vent\x18\x02 \x01(\x0b\x32!.scoreline.line_provider.v1.Event\"%\n\x10GetTotalsRequest\x12\x11\n\tevent_ids\x18\x01 \x03(\x03\"L\n\x11GetTotalsResponse\x12\x37\n\x06\x65vents\x18\x01 \x03(\x0b\x32\'.scoreline.line_provider.v1.EventTotals\"X\n\x0b\x45ventTotals\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12\x37\n\x06totals\x18\x02 \x01(\x0b\x32\'.scoreline.line_provider.v1.ScoreTotals\"V\n\x17GetAppliedScoresRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12\x16\n\x0e\x61\x66ter_rater_id\x18\x02 \x01(\x0c\x12\x11\n\tpage_size\x18\x03 \x01(\x05\"T\n\x18GetAppliedScoresResponse\x12\x38\n\x06scores\x18\x01 \x03(\x0b\x32(.scoreline.line_provider.v1.AppliedScore\"\x7f\n\x0c\x41ppliedScore\x12\x10\n\x08rater_id\x18\x01 \x01(\x0c\x12\x12\n\x05value\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12.\n\napplied_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_value\"D\n\x14\x46inalizeEventRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x0b\n\x03sum\x18\x03 \x01(\x03\"I\n\x15\x46inalizeEventResponse\x12\x30\n\x05\x65vent\x18\x01 \x01(\x0b\x32!.scoreline.line_provider.v1.Event*d\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x13\n\x0fVERDICT_APPLIED\x10\x01\x12\x15\n\x11VERDICT_DUPLICATE\x10\x02\x12\x14\n\x10VERDICT_REJECTED\x10\x03*\xe5\x01\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12$\n REJECTION_REASON_EVENT_NOT_FOUND\x10\x01\x12$\n REJECTION_REASON_EVENT_CANCELLED\x10\x02\x12 \n\x1cREJECTION_REASON_EVENT_FINAL\x10\x03\x12$\n REJECTION_REASON_DEADLINE_PASSED\x10\x04\x12\x1c\n\x18REJECTION_REASON_INVALID\x10\x05\x32\xf5\x04\n\x0cScoreService\x12n\n\x0b\x41pplyScores\x12..scoreline.line_provider.v1.ApplyScoresRequest\x1a/.scoreline.line_provider.v1.ApplyScoresResponse\x12\x95\x01\n\x18UpdateEventStatusByScore\x12;.scoreline.line_provider.v1.UpdateEventStatusByScoreRequest\x1a<.scoreline.line_provider.v1.UpdateEventStatusByScoreResponse\x12h\n\tGetTotals\x12,.scoreline.line_provider.v1.GetTotalsRequest\x1a-.scoreline.line_provider.v1.GetTotalsResponse\x12}\n\x10GetAppliedScores\x12\x33.scoreline.line_provider.v1.GetAppliedScoresRequest\x1a\x34.scoreline.line_provider.v1.GetAppliedScoresResponse\x12t\n\rFinalizeEvent\x12\x30.scoreline.line_provider.v1.FinalizeEventRequest\x1a\x31.scoreline.line_provider.v1.FinalizeEventResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'scoreline.line_provider.v1.scores_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICT']._serialized_start=1476
-  _globals['_VERDICT']._serialized_end=1576
-  _globals['_REJECTIONREASON']._serialized_start=1579
-  _globals['_REJECTIONREASON']._serialized_end=1808
+  _globals['_VERDICT']._serialized_start=1499
+  _globals['_VERDICT']._serialized_end=1599
+  _globals['_REJECTIONREASON']._serialized_start=1602
+  _globals['_REJECTIONREASON']._serialized_end=1831
   _globals['_SCORECHANGE']._serialized_start=146
-  _globals['_SCORECHANGE']._serialized_end=291
-  _globals['_SCOREVERDICT']._serialized_start=294
-  _globals['_SCOREVERDICT']._serialized_end=423
-  _globals['_APPLYSCORESREQUEST']._serialized_start=425
-  _globals['_APPLYSCORESREQUEST']._serialized_end=503
-  _globals['_APPLYSCORESRESPONSE']._serialized_start=505
-  _globals['_APPLYSCORESRESPONSE']._serialized_end=586
-  _globals['_UPDATEEVENTSTATUSBYSCOREREQUEST']._serialized_start=588
-  _globals['_UPDATEEVENTSTATUSBYSCOREREQUEST']._serialized_end=678
-  _globals['_UPDATEEVENTSTATUSBYSCORERESPONSE']._serialized_start=681
-  _globals['_UPDATEEVENTSTATUSBYSCORERESPONSE']._serialized_end=819
-  _globals['_GETTOTALSREQUEST']._serialized_start=821
-  _globals['_GETTOTALSREQUEST']._serialized_end=858
-  _globals['_GETTOTALSRESPONSE']._serialized_start=860
-  _globals['_GETTOTALSRESPONSE']._serialized_end=936
-  _globals['_EVENTTOTALS']._serialized_start=938
-  _globals['_EVENTTOTALS']._serialized_end=1026
-  _globals['_GETAPPLIEDSCORESREQUEST']._serialized_start=1028
-  _globals['_GETAPPLIEDSCORESREQUEST']._serialized_end=1114
-  _globals['_GETAPPLIEDSCORESRESPONSE']._serialized_start=1116
-  _globals['_GETAPPLIEDSCORESRESPONSE']._serialized_end=1200
-  _globals['_APPLIEDSCORE']._serialized_start=1202
-  _globals['_APPLIEDSCORE']._serialized_end=1329
-  _globals['_FINALIZEEVENTREQUEST']._serialized_start=1331
-  _globals['_FINALIZEEVENTREQUEST']._serialized_end=1399
-  _globals['_FINALIZEEVENTRESPONSE']._serialized_start=1401
-  _globals['_FINALIZEEVENTRESPONSE']._serialized_end=1474
-  _globals['_SCORESERVICE']._serialized_start=1811
-  _globals['_SCORESERVICE']._serialized_end=2440
+  _globals['_SCORECHANGE']._serialized_end=314
+  _globals['_SCOREVERDICT']._serialized_start=317
+  _globals['_SCOREVERDICT']._serialized_end=446
+  _globals['_APPLYSCORESREQUEST']._serialized_start=448
+  _globals['_APPLYSCORESREQUEST']._serialized_end=526
+  _globals['_APPLYSCORESRESPONSE']._serialized_start=528
+  _globals['_APPLYSCORESRESPONSE']._serialized_end=609
+  _globals['_UPDATEEVENTSTATUSBYSCOREREQUEST']._serialized_start=611
+  _globals['_UPDATEEVENTSTATUSBYSCOREREQUEST']._serialized_end=701
+  _globals['_UPDATEEVENTSTATUSBYSCORERESPONSE']._serialized_start=704
+  _globals['_UPDATEEVENTSTATUSBYSCORERESPONSE']._serialized_end=842
+  _globals['_GETTOTALSREQUEST']._serialized_start=844
+  _globals['_GETTOTALSREQUEST']._serialized_end=881
+  _globals['_GETTOTALSRESPONSE']._serialized_start=883
+  _globals['_GETTOTALSRESPONSE']._serialized_end=959
+  _globals['_EVENTTOTALS']._serialized_start=961
+  _globals['_EVENTTOTALS']._serialized_end=1049
+  _globals['_GETAPPLIEDSCORESREQUEST']._serialized_start=1051
+  _globals['_GETAPPLIEDSCORESREQUEST']._serialized_end=1137
+  _globals['_GETAPPLIEDSCORESRESPONSE']._serialized_start=1139
+  _globals['_GETAPPLIEDSCORESRESPONSE']._serialized_end=1223
+  _globals['_APPLIEDSCORE']._serialized_start=1225
+  _globals['_APPLIEDSCORE']._serialized_end=1352
+  _globals['_FINALIZEEVENTREQUEST']._serialized_start=1354
+  _globals['_FINALIZEEVENTREQUEST']._serialized_end=1422
+  _globals['_FINALIZEEVENTRESPONSE']._serialized_start=1424
+  _globals['_FINALIZEEVENTRESPONSE']._serialized_end=1497
+  _globals['_SCORESERVICE']._serialized_start=1834
+  _globals['_SCORESERVICE']._serialized_end=2463
 # @@protoc_insertion_point(module_scope)

@@ -86,6 +86,7 @@ class ScoreChange(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     ACCEPTED_AT_FIELD_NUMBER: _builtins.int
+    TRACE_CONTEXT_FIELD_NUMBER: _builtins.int
     event_id: _builtins.int
     rater_id: _builtins.bytes
     """The rater's UUID, 16 bytes."""
@@ -93,6 +94,8 @@ class ScoreChange(_message.Message):
     """1 to 5; absent for a withdrawal."""
     version: _builtins.int
     """1 for the rater's first word on the event, and one more for each later one."""
+    trace_context: _builtins.str
+    """The trace that the rating is followed in (W3C traceparent); empty where it is not."""
     @_builtins.property
     def accepted_at(self) -> _timestamp_pb2.Timestamp:
         """When the rating was accepted. This, not the time of arrival, is held against the deadline."""
@@ -105,10 +108,11 @@ class ScoreChange(_message.Message):
         value: _builtins.int | None = ...,
         version: _builtins.int = ...,
         accepted_at: _timestamp_pb2.Timestamp | None = ...,
+        trace_context: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "accepted_at", b"accepted_at", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "accepted_at", b"accepted_at", "event_id", b"event_id", "rater_id", b"rater_id", "value", b"value", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "accepted_at", b"accepted_at", "event_id", b"event_id", "rater_id", b"rater_id", "trace_context", b"trace_context", "value", b"value", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015

@@ -5,6 +5,15 @@ import sys
 from typing import Literal
 
 import structlog
+from opentelemetry import trace
+
+
+def _add_trace(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        line["trace_id"] = f"{context.trace_id:032x}"
+        line["span_id"] = f"{context.span_id:016x}"
+    return line
 
 
 def configure(log_format: Literal["console", "json"]) -> None:
@@ -14,6 +23,7 @@ def configure(log_format: Literal["console", "json"]) -> None:
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -1,0 +1,29 @@
+"""What score_maker tells Prometheus."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter("scoreline_http_requests_total", "Requests answered", ["method", "route", "status"])
+REQUEST_SECONDS = Histogram(
+    "scoreline_http_request_seconds",
+    "How long requests took, those left out that wait for a verdict or are streams",
+    ["method", "route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+SUBMISSIONS = Counter(
+    "scoreline_submissions_total",
+    "Ratings and withdrawals, by what they came to: accepted, unchanged, or why not",
+    ["outcome"],
+)
+GROUP_SIZE = Histogram(
+    "scoreline_commit_group_size",
+    "Ratings that shared one transaction",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000),
+)
+EVENT_CACHE = Counter(
+    "scoreline_event_cache_total", "Looking up an event: in memory, of line_provider, or in vain", ["result"]
+)
+LISTING_CACHE = Counter(
+    "scoreline_listing_cache_total", "Listings of events that were kept (hit) or made (miss)", ["result"]
+)
+EVENTS_STALE = Gauge("scoreline_events_stale", "1 while line_provider is not heard and its events may be out of date")
+STREAM_LISTENERS = Gauge("scoreline_stream_listeners", "Who is told of changes by GET /events/stream")

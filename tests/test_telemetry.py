@@ -1,0 +1,233 @@
+"""What the services tell: one trace from the request to the settlement, metrics, and ids in logs and answers."""
+
+import json
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from httpx import AsyncClient
+from organising import Metadata, move_deadline, new_event
+from prometheus_client.parser import text_string_to_metric_families
+from trace_collector import CollectedSpan, TraceCollector
+from waiting import eventually
+
+from devstack.addresses import Address
+from devstack.system import MANY_RATERS, System
+from scoreline.line_provider.v1 import events_pb2
+
+if TYPE_CHECKING:
+    from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
+
+Check = Callable[[], Awaitable[None]]
+
+SERVICES = ("LINE_PROVIDER", "SCORE_MAKER", "ARQ_WORKER")
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Where each service's are."""
+
+    line_provider: Address
+    arq_worker: Address
+
+
+@pytest.fixture(scope="module")
+async def collector() -> AsyncIterator[TraceCollector]:
+    async with TraceCollector() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+def metrics() -> Metrics:
+    return Metrics(Address.free(), Address.free())
+
+
+@pytest.fixture(scope="module")
+async def system(
+    collector: TraceCollector, metrics: Metrics, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[System]:
+    settings = {
+        **MANY_RATERS,
+        **{f"{service}_OTLP_ENDPOINT": collector.endpoint for service in SERVICES},
+        **{f"{service}_LOG_FORMAT": "json" for service in SERVICES},
+        "LINE_PROVIDER_METRICS_PORT": str(metrics.line_provider.port),
+        "ARQ_WORKER_METRICS_PORT": str(metrics.arq_worker.port),
+        # The SDK's own: spans are sent at once, more or less.
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+    }
+    async with System(tmp_path_factory.mktemp("observed"), settings=settings) as system:
+        yield system
+
+
+class Traced:
+    """A request's trace, which its client has begun."""
+
+    def __init__(self, *, sampled: bool = True) -> None:
+        self.trace_id, self.span_id = secrets.token_hex(16), secrets.token_hex(8)
+        self.headers = {"traceparent": f"00-{self.trace_id}-{self.span_id}-{'01' if sampled else '00'}"}
+
+    async def spans(self, collector: TraceCollector, *names: str) -> dict[str, CollectedSpan]:
+        """The trace's spans by name, once it has these."""
+
+        async def complete() -> bool:
+            return {span.name for span in collector.spans[self.trace_id]} >= set(names)
+
+        await eventually(complete)
+        assert sorted(span.name for span in collector.spans[self.trace_id]) == sorted(names)
+        return {span.name: span for span in collector.spans[self.trace_id]}
+
+
+POST = "POST /events/{event_id}/score"
+OF_A_RATING = (POST, "outbox", "relay", "apply", "settle")
+
+
+async def test_a_rating_is_one_trace_from_the_request_to_the_settlement(
+    collector: TraceCollector, rater: AsyncClient, organiser: "EventServiceAsyncStub", admin: Metadata
+) -> None:
+    event_id, traced = await new_event(organiser, admin), Traced()
+    answer = await rater.post(f"/events/{event_id}/score", json={"score": 4}, headers=traced.headers)
+    assert answer.status_code == 202
+    spans = await traced.spans(collector, *OF_A_RATING)
+
+    assert spans[POST].parent_id == traced.span_id
+    assert spans["outbox"].parent_id == spans["relay"].parent_id == spans[POST].span_id
+    assert spans["apply"].parent_id == spans["settle"].parent_id == spans["relay"].span_id
+    assert {name: span.service for name, span in spans.items()} == {
+        POST: "score-maker",
+        "outbox": "arq-worker",
+        "relay": "arq-worker",
+        "apply": "line-provider",
+        "settle": "arq-worker",
+    }
+    assert {spans[name].attributes["scoreline.verdict"] for name in ("relay", "apply", "settle")} == {"applied"}
+    assert spans[POST].attributes["http.response.status_code"] == "202"
+
+    # The batch that it went with is a trace of its own, with the call; each leads to the other.
+    (batch,) = (span for each in collector.spans.values() for span in each if span.span_id in spans["relay"].linked_ids)
+    assert (batch.name, batch.parent_id, batch.linked_ids) == ("relay batch", "", frozenset({spans[POST].span_id}))
+    (call,) = (span for span in collector.spans[batch.trace_id] if span.service == "line-provider")
+    assert call.parent_id == batch.span_id
+    assert spans["apply"].linked_ids == {call.span_id}
+
+
+async def test_the_trace_of_a_compensated_rating_says_why(
+    system: System, collector: TraceCollector, rater: AsyncClient, organiser: "EventServiceAsyncStub", admin: Metadata
+) -> None:
+    event_id, traced = await new_event(organiser, admin), Traced()
+    await system.arq_worker.stop()
+    await rater.post(f"/events/{event_id}/score", json={"score": 4}, headers=traced.headers)
+    await organiser.CancelEvent(events_pb2.CancelEventRequest(event_id=event_id), metadata=admin)
+    await system.arq_worker.start()
+    spans = await traced.spans(collector, *OF_A_RATING)
+    for name in ("relay", "apply", "settle"):
+        assert spans[name].attributes["scoreline.verdict"] == "rejected"
+        assert spans[name].attributes["scoreline.reason"] == "event_cancelled"
+
+
+async def test_what_its_client_does_not_follow_nobody_does(
+    collector: TraceCollector,
+    rater: AsyncClient,
+    organiser: "EventServiceAsyncStub",
+    admin: Metadata,
+    everything_settled: Check,
+) -> None:
+    event_id, unfollowed, followed = await new_event(organiser, admin), Traced(sampled=False), Traced()
+    await rater.post(f"/events/{event_id}/score", json={"score": 4}, headers=unfollowed.headers)
+    await everything_settled()
+    await rater.post(f"/events/{event_id}/score", json={"score": 5}, headers=followed.headers)
+    await followed.spans(collector, *OF_A_RATING)
+    assert unfollowed.trace_id not in collector.spans
+
+
+async def test_a_request_is_known_by_its_id_in_the_answer_and_in_line_providers_log(
+    system: System, rater: AsyncClient
+) -> None:
+    own = (await rater.get("/events")).headers["X-Request-ID"]
+    assert own != (await rater.get("/events")).headers["X-Request-ID"]
+    assert (await rater.get("/nowhere", headers={"X-Request-ID": "a-1"})).headers["X-Request-ID"] == "a-1"
+    refused = await rater.get("/events", headers={"X-Request-ID": "a b\tc"})
+    assert refused.headers["X-Request-ID"] not in {"a b\tc", own}
+
+    traced = Traced()
+    headers = {"Authorization": f"Bearer {system.operators_token}", "X-Request-ID": "the-one", **traced.headers}
+    await system.line_provider_postgres.stop()
+    try:
+        await rater.post("/ops/events/1/cancel", json={}, headers=headers)
+    finally:
+        await system.line_provider_postgres.start()
+    lines = [json.loads(line) for line in system.line_provider.log.read_text().splitlines() if line.startswith("{")]
+    (line,) = (line for line in lines if line.get("request_id") == "the-one")
+    assert (line["event"], line["trace_id"]) == ("database_unreachable", traced.trace_id)
+
+
+async def scraped(url: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    async with AsyncClient() as client:
+        families = text_string_to_metric_families((await client.get(f"{url}/metrics")).text)
+    samples = (sample for family in families for sample in family.samples)
+    return {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples}
+
+
+async def test_each_service_counts_what_it_does(
+    system: System,
+    metrics: Metrics,
+    rater: AsyncClient,
+    organiser: "EventServiceAsyncStub",
+    admin: Metadata,
+    everything_settled: Check,
+) -> None:
+    async def all_scraped() -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        urls = (system.http_url, f"http://{metrics.line_provider}", f"http://{metrics.arq_worker}")
+        return {key: value for url in urls for key, value in (await scraped(url)).items()}
+
+    event_id, late = await new_event(organiser, admin), await new_event(organiser, admin)
+    before = await all_scraped()
+    await rater.post(f"/events/{event_id}/score", json={"score": 4})
+    await rater.post(f"/events/{event_id}/score", json={"score": 4})
+    await rater.get("/events?limit=7")
+    await rater.get("/events?limit=7")
+    await move_deadline(organiser, admin, late)
+    await everything_settled()
+
+    async def told() -> bool:
+        after = await all_scraped()
+        grown = {key: value - before.get(key, 0) for key, value in after.items() if value != before.get(key, 0)}
+
+        def growth(name: str, **labels: str) -> float:
+            return grown.get((name, frozenset(labels.items())), 0)
+
+        listing = {"method": "GET", "route": "/events"}
+        return (
+            growth("scoreline_submissions_total", outcome="accepted"),
+            growth("scoreline_submissions_total", outcome="unchanged"),
+            growth("scoreline_http_requests_total", status="200", **listing),
+            growth("scoreline_http_request_seconds_count", **listing),
+            growth("scoreline_listing_cache_total", result="miss"),
+            growth("scoreline_listing_cache_total", result="hit"),
+            growth("scoreline_applied_total", verdict="applied", reason=""),
+            growth("scoreline_settled_total", verdict="applied", reason=""),
+            growth("scoreline_saga_seconds_count"),
+            growth("scoreline_rpcs_total", method="scoreline.line_provider.v1.EventService/UpdateEvent", code="OK"),
+        ) == (1, 1, 2, 2, 1, 1, 1, 1, 1, 1)
+
+    await eventually(told)
+    now = await all_scraped()
+    assert now["scoreline_database_answers", frozenset()] == 1
+    assert now["scoreline_watchers", frozenset()] == 1
+    assert now["scoreline_events_stale", frozenset()] == 0
+    builds = {dict(labels)["service"] for name, labels in now if name == "scoreline_build_info"}
+    assert builds == {"line-provider", "score-maker", "arq-worker"}
+
+
+async def test_a_collector_that_is_away_costs_the_services_nothing(
+    system: System, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    nowhere = f"http://{Address.free()}"
+    address = Address.free()
+    service = system.another_score_maker("unheard", address, {"SCORE_MAKER_OTLP_ENDPOINT": nowhere})
+    async with service, AsyncClient(base_url=f"http://{address}") as client:
+        for _ in range(20):
+            assert (await client.get("/events")).status_code == 200
+        await service.stop()
+        assert "Traceback" not in service.log.read_text()
