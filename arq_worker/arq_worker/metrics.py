@@ -2,6 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from score_maker.domain import Mending, Verdict
 from score_maker.throughput import Outcome
 
 SETTLED = Counter("scoreline_settled_total", "Ratings that line_provider has ruled on", ["verdict", "reason"])
@@ -19,6 +20,11 @@ OUTBOX_MESSAGES = Gauge("scoreline_outbox_messages", "Ratings that are not settl
 OUTBOX_OLDEST_SECONDS = Gauge("scoreline_outbox_oldest_seconds", "Age of the oldest rating that is not settled yet")
 DIVERGENT_EVENTS = Gauge("scoreline_divergent_events", "Events whose totals differ between the two services")
 MENDED = Counter("scoreline_mended_scores_total", "Ratings that reconciliation found to differ", ["mending"])
+# What is there from the start can be seen to grow from nothing.
+for _mending in Mending:
+    MENDED.labels(_mending)
+for _verdict in (Verdict.APPLIED, Verdict.DUPLICATE):
+    SETTLED.labels(_verdict, "")
 FINALIZED = Counter("scoreline_finalized_events_total", "Events whose result this worker has made final")
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from arq_worker import metrics
 from arq_worker.line_provider_client import PAGE, EventRecord, LineProviderClient
-from score_maker import outbox, reconciliation
+from score_maker import reconciliation
 from score_maker.domain import Mending, mend
 from score_maker.reconciliation import OwnTotals
 
@@ -66,7 +66,6 @@ class Reconciler:
         metrics.DIVERGENT_EVENTS.set(len(self._divergent))
         async with self._engine.begin() as connection:
             await reconciliation.record_pass(connection, events=events, divergent_event_ids=sorted(self._divergent))
-        await self._measure_outbox()
         return Findings(events, len(self._divergent), mended)
 
     async def _reconcile(self, events: Sequence[EventRecord], *, every_rating: bool) -> Counter[Mending]:
@@ -131,9 +130,3 @@ class Reconciler:
             metrics.MENDED.labels(mending).inc(count)
             log.warning("mended", event_id=event.event_id, mending=mending, scores=count)
         return mended
-
-    async def _measure_outbox(self) -> None:
-        async with self._engine.connect() as connection:
-            overview = await outbox.overview(connection)
-        metrics.OUTBOX_MESSAGES.set(overview.messages)
-        metrics.OUTBOX_OLDEST_SECONDS.set(overview.oldest_age.total_seconds() if overview.oldest_age else 0)

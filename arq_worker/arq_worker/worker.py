@@ -28,7 +28,7 @@ from arq_worker.line_provider_client import LineProviderAway, LineProviderClient
 from arq_worker.reconcile import Reconciler
 from arq_worker.relay import Relay
 from arq_worker.settings import Settings
-from score_maker import forgetting
+from score_maker import forgetting, outbox
 from score_maker.database import create_engine, is_unreachable
 from score_maker.line_provider import open_channel
 from score_maker.notifications import listen
@@ -53,6 +53,7 @@ FINALIZE_SECONDS = frozenset(range(7, 60, 10))
 FORGET_SECONDS = frozenset(range(9, 60, 10))
 HEALTH_CHECK_SECONDS = 5
 REDIS_RETRY_SECONDS = 1
+MEASURE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ async def run(settings: Settings) -> None:
     """Relays until SIGTERM or SIGINT; then finishes the batches in hand, which takes one RPC timeout at most."""
     serve_metrics("arq-worker", settings)
     database_url = settings.database_url.get_secret_value()
-    # A relay, a periodic job and the recorder each use one connection at a time.
+    # A relay, a periodic job, the recorder and the measuring each use one connection at a time.
     engine = create_engine(database_url, pool_size=settings.relays + 4)
     async with LineProviderClient(
         open_channel(settings.line_provider_address, settings.line_provider_credentials()),
@@ -139,12 +140,27 @@ async def run(settings: Settings) -> None:
                     *(group.create_task(relay.run(), name="relay") for relay in relays),
                     group.create_task(listen(database_url, WAKE_CHANNEL, background.wake_relays), name="wakeup"),
                     group.create_task(_run_arq(settings, background), name="arq"),
+                    group.create_task(_keep_measuring(engine), name="measuring"),
                 ]
                 _cancel_on_signal(tasks)
                 log.info("worker_started", relays=settings.relays, batch_size=settings.batch_size)
         finally:
             await engine.dispose()
     log.info("worker_stopped")
+
+
+async def _keep_measuring(engine: AsyncEngine) -> Never:
+    """Tells how full the outbox is, whoever else is away."""
+
+    async def measure() -> None:
+        async with engine.connect() as connection:
+            overview = await outbox.overview(connection)
+        metrics.OUTBOX_MESSAGES.set(overview.messages)
+        metrics.OUTBOX_OLDEST_SECONDS.set(overview.oldest_age.total_seconds() if overview.oldest_age else 0)
+
+    while True:
+        await _unless_away(measure)
+        await asyncio.sleep(MEASURE_SECONDS)
 
 
 def _cancel_on_signal(tasks: Sequence[asyncio.Task[Never]]) -> None:

@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from line_provider.domain import Reason, Verdict
+
 RPCS = Counter("scoreline_rpcs_total", "Calls that have ended, by gRPC status", ["method", "code"])
 RPC_SECONDS = Histogram(
     "scoreline_rpc_seconds",
@@ -11,4 +13,9 @@ RPC_SECONDS = Histogram(
 )
 WATCHERS = Gauge("scoreline_watchers", "Callers who are told of changes of events")
 APPLIED = Counter("scoreline_applied_total", "Ratings that were ruled on", ["verdict", "reason"])
+# What is there from the start can be seen to grow from nothing.
+for _verdict in (Verdict.APPLIED, Verdict.DUPLICATE):
+    APPLIED.labels(_verdict, "")
+for _reason in Reason:
+    APPLIED.labels(Verdict.REJECTED, _reason)
 DATABASE_ANSWERS = Gauge("scoreline_database_answers", "1 while the database answers")

@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from score_maker.domain import Refusal
+
 REQUESTS = Counter("scoreline_http_requests_total", "Requests answered", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
     "scoreline_http_request_seconds",
@@ -27,3 +29,11 @@ LISTING_CACHE = Counter(
 )
 EVENTS_STALE = Gauge("scoreline_events_stale", "1 while line_provider is not heard and its events may be out of date")
 STREAM_LISTENERS = Gauge("scoreline_stream_listeners", "Who is told of changes by GET /events/stream")
+
+# What is there from the start can be seen to grow from nothing.
+for _outcome in ("accepted", "unchanged", "other_version", *Refusal):
+    SUBMISSIONS.labels(_outcome)
+for _result in ("hit", "miss"):
+    LISTING_CACHE.labels(_result)
+    EVENT_CACHE.labels(_result)
+EVENT_CACHE.labels("vain")

@@ -1,64 +1,23 @@
-"""What the services tell: one trace from the request to the settlement, metrics, and ids in logs and answers."""
+"""One trace from the request to the settlement, and the ids in logs and answers."""
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-import pytest
 from httpx import AsyncClient
-from organising import Metadata, move_deadline, new_event
-from prometheus_client.parser import text_string_to_metric_families
-from trace_collector import CollectedSpan, TraceCollector
+from organising import Metadata, new_event
 from waiting import eventually
 
 from devstack.addresses import Address
-from devstack.system import MANY_RATERS, System
+from devstack.system import System
 from scoreline.line_provider.v1 import events_pb2
+from telemetry.trace_collector import CollectedSpan, TraceCollector
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
 
 Check = Callable[[], Awaitable[None]]
-
-SERVICES = ("LINE_PROVIDER", "SCORE_MAKER", "ARQ_WORKER")
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Where each service's are."""
-
-    line_provider: Address
-    arq_worker: Address
-
-
-@pytest.fixture(scope="module")
-async def collector() -> AsyncIterator[TraceCollector]:
-    async with TraceCollector() as collector:
-        yield collector
-
-
-@pytest.fixture(scope="module")
-def metrics() -> Metrics:
-    return Metrics(Address.free(), Address.free())
-
-
-@pytest.fixture(scope="module")
-async def system(
-    collector: TraceCollector, metrics: Metrics, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[System]:
-    settings = {
-        **MANY_RATERS,
-        **{f"{service}_OTLP_ENDPOINT": collector.endpoint for service in SERVICES},
-        **{f"{service}_LOG_FORMAT": "json" for service in SERVICES},
-        "LINE_PROVIDER_METRICS_PORT": str(metrics.line_provider.port),
-        "ARQ_WORKER_METRICS_PORT": str(metrics.arq_worker.port),
-        # The SDK's own: spans are sent at once, more or less.
-        "OTEL_BSP_SCHEDULE_DELAY": "200",
-    }
-    async with System(tmp_path_factory.mktemp("observed"), settings=settings) as system:
-        yield system
 
 
 class Traced:
@@ -162,66 +121,8 @@ async def test_a_request_is_known_by_its_id_in_the_answer_and_in_line_providers_
     assert (line["event"], line["trace_id"]) == ("database_unreachable", traced.trace_id)
 
 
-async def scraped(url: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    async with AsyncClient() as client:
-        families = text_string_to_metric_families((await client.get(f"{url}/metrics")).text)
-    samples = (sample for family in families for sample in family.samples)
-    return {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples}
-
-
-async def test_each_service_counts_what_it_does(
-    system: System,
-    metrics: Metrics,
-    rater: AsyncClient,
-    organiser: "EventServiceAsyncStub",
-    admin: Metadata,
-    everything_settled: Check,
-) -> None:
-    async def all_scraped() -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        urls = (system.http_url, f"http://{metrics.line_provider}", f"http://{metrics.arq_worker}")
-        return {key: value for url in urls for key, value in (await scraped(url)).items()}
-
-    event_id, late = await new_event(organiser, admin), await new_event(organiser, admin)
-    before = await all_scraped()
-    await rater.post(f"/events/{event_id}/score", json={"score": 4})
-    await rater.post(f"/events/{event_id}/score", json={"score": 4})
-    await rater.get("/events?limit=7")
-    await rater.get("/events?limit=7")
-    await move_deadline(organiser, admin, late)
-    await everything_settled()
-
-    async def told() -> bool:
-        after = await all_scraped()
-        grown = {key: value - before.get(key, 0) for key, value in after.items() if value != before.get(key, 0)}
-
-        def growth(name: str, **labels: str) -> float:
-            return grown.get((name, frozenset(labels.items())), 0)
-
-        listing = {"method": "GET", "route": "/events"}
-        return (
-            growth("scoreline_submissions_total", outcome="accepted"),
-            growth("scoreline_submissions_total", outcome="unchanged"),
-            growth("scoreline_http_requests_total", status="200", **listing),
-            growth("scoreline_http_request_seconds_count", **listing),
-            growth("scoreline_listing_cache_total", result="miss"),
-            growth("scoreline_listing_cache_total", result="hit"),
-            growth("scoreline_applied_total", verdict="applied", reason=""),
-            growth("scoreline_settled_total", verdict="applied", reason=""),
-            growth("scoreline_saga_seconds_count"),
-            growth("scoreline_rpcs_total", method="scoreline.line_provider.v1.EventService/UpdateEvent", code="OK"),
-        ) == (1, 1, 2, 2, 1, 1, 1, 1, 1, 1)
-
-    await eventually(told)
-    now = await all_scraped()
-    assert now["scoreline_database_answers", frozenset()] == 1
-    assert now["scoreline_watchers", frozenset()] == 1
-    assert now["scoreline_events_stale", frozenset()] == 0
-    builds = {dict(labels)["service"] for name, labels in now if name == "scoreline_build_info"}
-    assert builds == {"line-provider", "score-maker", "arq-worker"}
-
-
 async def test_a_collector_that_is_away_costs_the_services_nothing(
-    system: System, tmp_path_factory: pytest.TempPathFactory
+    system: System,
 ) -> None:
     nowhere = f"http://{Address.free()}"
     address = Address.free()

@@ -1,0 +1,96 @@
+"""The dashboard and the alerts ask only for what the services really tell."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+from httpx import AsyncClient
+
+from devstack.system import System
+from telemetry.conftest import Metrics
+
+ROOT = Path(__file__).parent.parent.parent
+ALERTS = ROOT / "observability" / "alerts.yaml"
+DASHBOARD = ROOT / "observability" / "grafana" / "dashboards" / "scoreline.json"
+
+# Prometheus itself adds them.
+TARGET_LABELS = {"job", "instance"}
+TARGET_METRICS = {"up"}
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+
+def expressions() -> dict[str, str]:
+    """By where they stand."""
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    asked = {f"{panel['title']} {target['refId']}": target["expr"] for panel in panels for target in panel["targets"]}
+    # Grafana's own variable.
+    shown = {name: expression.replace("$__rate_interval", "1m") for name, expression in asked.items()}
+    return shown | {rule["alert"]: rule["expr"] for rule in rules()}
+
+
+def selectors(node: Any) -> Iterator[tuple[str, set[str]]]:
+    """Each metric of the expression, with the labels by which it is selected or grouped."""
+    match node:
+        case promql_parser.VectorSelector():
+            yield node.name or "", {matcher.name for matcher in node.matchers.matchers}
+        case promql_parser.MatrixSelector():
+            yield from selectors(node.vector_selector)
+        case promql_parser.AggregateExpr():
+            grouped = set(node.modifier.labels) if node.modifier else set()
+            yield from ((name, labels | grouped) for name, labels in selectors(node.expr))
+        case promql_parser.Call():
+            for argument in node.args:
+                yield from selectors(argument)
+        case promql_parser.BinaryExpr():
+            yield from selectors(node.lhs)
+            yield from selectors(node.rhs)
+        case promql_parser.ParenExpr() | promql_parser.UnaryExpr():
+            yield from selectors(node.expr)
+        case promql_parser.NumberLiteral():
+            pass
+        case _:
+            raise NotImplementedError(type(node).__name__)
+
+
+async def test_every_query_asks_for_what_the_services_tell(
+    system: System, metrics: Metrics, rater: AsyncClient, everything_settled: Callable[[], Awaitable[None]]
+) -> None:
+    (event,) = (await rater.get("/events", params={"phase": "open", "limit": 1})).json()["events"]
+    await rater.post(f"/events/{event['event_id']}/score", json={"score": 4})
+    await everything_settled()
+    told_metrics: dict[str, set[str]] = defaultdict(set)
+    for name, pairs in await metrics.scraped():
+        told_metrics[name] |= {label for label, _ in pairs}
+
+    asked = 0
+    for place, expression in expressions().items():
+        for metric, labels in selectors(promql_parser.parse(expression)):
+            if metric not in TARGET_METRICS:
+                assert metric in told_metrics, f"{place}: nobody tells of {metric}"
+                assert labels <= told_metrics[metric] | TARGET_LABELS, f"{place}: {metric} has no {labels}"
+                asked += 1
+    assert asked > 30
+
+
+def test_every_alert_says_what_to_do() -> None:
+    headings = re.findall(r"^### (.+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+    for rule in rules():
+        assert rule["annotations"]["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
+        assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert [rule["alert"] for rule in rules()] == headings
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not installed")
+def test_prometheus_takes_the_rules_and_its_configuration() -> None:
+    subprocess.run(["promtool", "check", "rules", ALERTS], check=True)

@@ -1,0 +1,61 @@
+"""What the services count."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from httpx import AsyncClient
+from organising import Metadata, move_deadline, new_event
+from waiting import eventually
+
+from telemetry.conftest import Metrics
+
+if TYPE_CHECKING:
+    from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
+
+Check = Callable[[], Awaitable[None]]
+
+
+async def test_each_service_counts_what_it_does(
+    metrics: Metrics,
+    rater: AsyncClient,
+    organiser: "EventServiceAsyncStub",
+    admin: Metadata,
+    everything_settled: Check,
+) -> None:
+    event_id, late = await new_event(organiser, admin), await new_event(organiser, admin)
+    before = await metrics.scraped()
+    await rater.post(f"/events/{event_id}/score", json={"score": 4})
+    await rater.post(f"/events/{event_id}/score", json={"score": 4})
+    await rater.get("/events?limit=7")
+    await rater.get("/events?limit=7")
+    await move_deadline(organiser, admin, late)
+    await everything_settled()
+
+    async def told() -> bool:
+        after = await metrics.scraped()
+        grown = {key: value - before.get(key, 0) for key, value in after.items() if value != before.get(key, 0)}
+
+        def growth(name: str, **labels: str) -> float:
+            return grown.get((name, frozenset(labels.items())), 0)
+
+        listing = {"method": "GET", "route": "/events"}
+        return (
+            growth("scoreline_submissions_total", outcome="accepted"),
+            growth("scoreline_submissions_total", outcome="unchanged"),
+            growth("scoreline_http_requests_total", status="200", **listing),
+            growth("scoreline_http_request_seconds_count", **listing),
+            growth("scoreline_listing_cache_total", result="miss"),
+            growth("scoreline_listing_cache_total", result="hit"),
+            growth("scoreline_applied_total", verdict="applied", reason=""),
+            growth("scoreline_settled_total", verdict="applied", reason=""),
+            growth("scoreline_saga_seconds_count"),
+            growth("scoreline_rpcs_total", method="scoreline.line_provider.v1.EventService/UpdateEvent", code="OK"),
+        ) == (1, 1, 2, 2, 1, 1, 1, 1, 1, 1)
+
+    await eventually(told)
+    now = await metrics.scraped()
+    assert now["scoreline_database_answers", frozenset()] == 1
+    assert now["scoreline_watchers", frozenset()] == 1
+    assert now["scoreline_events_stale", frozenset()] == 0
+    builds = {dict(labels)["service"] for name, labels in now if name == "scoreline_build_info"}
+    assert builds == {"line-provider", "score-maker", "arq-worker"}
