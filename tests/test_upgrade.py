@@ -1,0 +1,129 @@
+"""The released version and this one side by side, as they are while an upgrade goes on: see docs/operations.md."""
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+from httpx import AsyncClient, Response
+from waiting import eventually
+
+from devstack.addresses import Address
+from devstack.credentials import Credentials
+from devstack.processes import Process
+from devstack.system import MANY_RATERS, SECRETS, System
+
+# What is in use. Releasing a version moves this to it, and from then on what only older versions need can go.
+RELEASED = "9d860a31caa6cf4d9e4125793cc10f9bb52438ec"
+
+REPOSITORY = Path(__file__).parent.parent
+PARTS = ("contracts/generated", "line_provider", "score_maker", "arq_worker")
+
+Check = Callable[[], Awaitable[None]]
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages of the released version."""
+    if subprocess.run(["git", "cat-file", "-e", RELEASED], cwd=REPOSITORY, check=False).returncode:
+        pytest.skip(f"the history that has the released version {RELEASED} is not here")
+    archive = subprocess.run(["git", "archive", RELEASED, *PARTS], cwd=REPOSITORY, check=True, capture_output=True)
+    folder = tmp_path_factory.mktemp("released")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(released: Path) -> dict[str, str]:
+    """What the system's processes are started with: of the released version, until that is taken out."""
+    return {**MANY_RATERS, "PYTHONPATH": os.pathsep.join(str(released / part) for part in PARTS)}
+
+
+@pytest.fixture(scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, str]) -> AsyncIterator[System]:
+    data = tmp_path_factory.mktemp("upgraded")
+    system, credentials = System(data, settings=settings), Credentials.of(data / SECRETS)
+    # The released version knows no other roles of its services than the owners.
+    settings |= {
+        "LINE_PROVIDER_DATABASE_URL": system.line_provider_postgres.url(
+            "line_provider", user="line_provider", password=credentials.line_provider_password
+        ),
+        "SCORE_MAKER_DATABASE_URL": system.score_maker_postgres.url(
+            "score_maker", user="score_maker", password=credentials.score_maker_password
+        ),
+    }
+    async with system:
+        yield system
+
+
+async def test_each_part_is_replaced_while_the_others_are_still_of_the_released_version(
+    system: System, settings: dict[str, str], everything_settled: Check, both_databases_agree: Check
+) -> None:
+    values = (1 + number % 5 for number in count())
+
+    async def rate_through(*services: Process) -> None:
+        """One rating each, by new raters, of an event that is open; changed and withdrawn by the next service."""
+        urls = [addresses[service.name].local for service in services]
+        for here, there in zip(urls, urls[1:] + urls[:1], strict=True):
+            async with AsyncClient() as rater:
+                events = (await rater.get(f"http://{here}/events?phase=open")).json()["events"]
+                path = f"/events/{events[0]['event_id']}/score"
+
+                def accepted(answer: Response) -> None:
+                    assert answer.status_code == 202, answer.text
+
+                accepted(await rater.post(f"http://{here}{path}", json={"score": next(values)}))
+                accepted(await rater.post(f"http://{there}{path}", json={"score": next(values)}))
+                if next(values) == 5:
+                    accepted(await rater.delete(f"http://{here}{path}"))
+        await everything_settled()
+        await both_databases_agree()
+
+    addresses = {system.score_maker.name: system.http}
+    await rate_through(system.score_maker)
+
+    for setting in ("PYTHONPATH", "LINE_PROVIDER_DATABASE_URL", "SCORE_MAKER_DATABASE_URL"):
+        del settings[setting]
+    await system.migrate_line_provider()
+    await system.migrate_score_maker()
+    await rate_through(system.score_maker)
+
+    await system.line_provider.stop()
+    await system.line_provider.start()
+    await eventually(lambda: is_fresh(system.http))
+    await rate_through(system.score_maker)
+
+    addresses["new_score_maker"] = Address.free()
+    new_worker = system.another_worker("new_worker")
+    async with system.another_score_maker("new_score_maker", addresses["new_score_maker"]) as new_score_maker:
+        # By the released worker alone, by both, by the new one alone.
+        await rate_through(system.score_maker, new_score_maker)
+        async with new_worker:
+            await rate_through(system.score_maker, new_score_maker)
+            await system.arq_worker.stop()
+            await rate_through(system.score_maker, new_score_maker)
+            await system.score_maker.stop()
+            await rate_through(new_score_maker)
+
+
+async def is_fresh(address: Address) -> bool:
+    async with AsyncClient() as client:
+        return not (await client.get(f"http://{address.local}/events")).json()["stale"]
+
+
+def test_the_contract_has_changed_in_no_way_that_breaks_who_speaks_the_released_one(released: Path) -> None:
+    against = f"{REPOSITORY / '.git'}#ref={RELEASED},subdir=contracts"
+    breaking = subprocess.run(
+        [Path(sys.executable).with_name("buf"), "breaking", "contracts", "--against", against],
+        cwd=REPOSITORY,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert breaking.returncode == 0, breaking.stdout + breaking.stderr
