@@ -48,6 +48,8 @@ check: environment ## style, types, the contract, stubs and locks up to date
 	$(IN_ENVIRONMENT) -m mypy arq_worker/arq_worker arq_worker/tests
 	$(IN_ENVIRONMENT) -m mypy tests
 	.venv/bin/buf lint contracts
+	.venv/bin/hadolint */Dockerfile
+	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	$(IN_ENVIRONMENT) scripts/generate_stubs.py --check
 	$(PYTHON) scripts/bootstrap.py poetry check --lock
 	for package in contracts telemetry; do (cd $$package && $(POETRY) check) || exit 1; done
