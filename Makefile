@@ -5,7 +5,7 @@ POETRY := $(PYTHON) ../scripts/bootstrap.py poetry
 
 LOCKED := line_provider score_maker arq_worker
 
-.PHONY: help up down reset token test torture soak drain sabotage check format stubs lock environment browser
+.PHONY: help up down reset token test torture soak drain sabotage check audit licences sbom format stubs lock environment browser
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -54,6 +54,15 @@ check: environment ## style, types, the contract, stubs and locks up to date
 	$(PYTHON) scripts/bootstrap.py poetry check --lock
 	for package in contracts telemetry; do (cd $$package && $(POETRY) check) || exit 1; done
 	for project in $(LOCKED); do (cd $$project && $(POETRY) check --lock) || exit 1; done
+
+audit: environment ## look for known vulnerabilities of the locked packages
+	$(IN_ENVIRONMENT) scripts/supply_chain.py audit
+
+licences: environment ## list the licences of the locked packages
+	$(IN_ENVIRONMENT) scripts/supply_chain.py licences
+
+sbom: environment ## write what each service is made of to build/sbom (CycloneDX)
+	$(IN_ENVIRONMENT) scripts/supply_chain.py sbom
 
 format: environment ## rewrite the code in the one style
 	$(IN_ENVIRONMENT) -m ruff check --fix .
