@@ -5,7 +5,7 @@ POETRY := $(PYTHON) ../scripts/bootstrap.py poetry
 
 LOCKED := line_provider score_maker arq_worker
 
-.PHONY: help up down reset token test torture soak drain sabotage check audit licences sbom format stubs lock environment browser
+.PHONY: help up down reset token test torture soak bench drain sabotage check chart audit licences sbom format stubs lock environment browser
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,6 +32,9 @@ torture: environment ## break everything under load and check that nothing is lo
 soak: environment ## the same load and checks with nothing broken: what memory does in a long run
 	PYTHONPATH=tests $(IN_ENVIRONMENT) -m torture --calm $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10)
 
+bench: environment ## requests a second beside a FastAPI handler that does nothing (needs wrk)
+	$(IN_ENVIRONMENT) -m benchmarks.http $(ARGS)
+
 drain: environment ## how fast a full outbox drains: make drain ROWS=1000000
 	$(IN_ENVIRONMENT) -m benchmarks.drain $(if $(ROWS),--rows $(ROWS))
 
@@ -54,6 +57,10 @@ check: environment ## style, types, the contract, stubs and locks up to date
 	$(PYTHON) scripts/bootstrap.py poetry check --lock
 	for package in contracts telemetry; do (cd $$package && $(POETRY) check) || exit 1; done
 	for project in $(LOCKED); do (cd $$project && $(POETRY) check --lock) || exit 1; done
+
+chart: environment ## render the Helm chart and hold it against Kubernetes' schemas (installs 350 MB for it)
+	@$(PYTHON) scripts/bootstrap.py poetry install --with chart --quiet
+	$(IN_ENVIRONMENT) -m pytest tests/containers/test_chart.py $(ARGS)
 
 audit: environment ## look for known vulnerabilities of the locked packages
 	$(IN_ENVIRONMENT) scripts/supply_chain.py audit

@@ -2,22 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from opentelemetry.trace import Span, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from scoreline_telemetry.settings import TelemetrySettings
-
-# Of a process that ends, for what it has not exported yet.
-FLUSH_SECONDS = 2
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -31,19 +22,14 @@ def exporting(service: str, settings: TelemetrySettings) -> Iterator[None]:
     if settings.otlp_endpoint is None:
         yield
         return
-    provider = TracerProvider(
-        resource=Resource.create({"service.name": service, "service.version": version(service)}),
-        sampler=ParentBasedTraceIdRatio(settings.trace_ratio),
-        shutdown_on_exit=False,
-    )
-    exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, timeout=FLUSH_SECONDS)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    from scoreline_telemetry import otlp  # noqa: PLC0415 - see there
+
+    provider = otlp.tracer_provider(service, settings.otlp_endpoint, settings.trace_ratio)
     trace.set_tracer_provider(provider)
     try:
         yield
     finally:
-        provider.force_flush(FLUSH_SECONDS * 1_000)
-        provider.shutdown()
+        otlp.shut_down(provider)
 
 
 def traceparent(span: Span | None = None) -> str | None:

@@ -134,10 +134,13 @@ async def kill_line_provider_after_commit(theatre: Theatre, rng: random.Random) 
 
 @_fault("kill -9 score_maker while it writes", "score_maker", "score_maker's database")
 async def kill_score_maker_while_it_writes(theatre: Theatre, rng: random.Random) -> None:
-    async with theatre.arena.score_maker_database() as connection, connection.transaction():
-        await connection.execute("LOCK TABLE scores_outbox IN SHARE MODE")
+    connection = await theatre.arena.connect(theatre.arena.system.score_maker_app_database_url)
+    try:
+        await connection.execute("BEGIN; LOCK TABLE scores_outbox IN SHARE MODE")
         await until_waiting(connection, 1)
         await _kill(theatre.arena, theatre.arena.score_maker, rng.uniform(0, 0.3))
+    finally:
+        connection.terminate()
 
 
 @_fault("SIGTERM score_maker", "score_maker")

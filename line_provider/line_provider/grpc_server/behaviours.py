@@ -5,12 +5,23 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from scoreline.line_provider.v1 import events_pb2, scores_pb2
+
 Context = grpc.aio.ServicerContext[Any, Any]
 # Generic in its stubs only.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]]
 Behaviour: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 StreamBehaviour: TypeAlias = Callable[[Any, Context], AsyncIterator[Any]]
+
+
+EVENT_SERVICE = events_pb2.DESCRIPTOR.services_by_name["EventService"].full_name
+SCORE_SERVICE = scores_pb2.DESCRIPTOR.services_by_name["ScoreService"].full_name
+
+
+def is_ours(method: str) -> bool:
+    """Whether it is a method of this service's contract, not of health or reflection."""
+    return method.startswith((f"/{EVENT_SERVICE}/", f"/{SCORE_SERVICE}/"))
 
 
 def wrapped(
@@ -28,11 +39,8 @@ def wrapped(
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
-    if handler.unary_unary is not None:
-        return grpc.unary_unary_rpc_method_handler(
-            around(handler.unary_unary),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
-    # Reflection's, which is a dialogue.
-    return handler  # type: ignore[no-any-return]
+    return grpc.unary_unary_rpc_method_handler(
+        around(handler.unary_unary),
+        request_deserializer=handler.request_deserializer,
+        response_serializer=handler.response_serializer,
+    )

@@ -19,14 +19,20 @@ from line_provider.domain import (
     NotToBeFinal,
     ScoreRefused,
 )
-from line_provider.grpc_server.behaviours import Behaviour, Context, Continuation, Handler, StreamBehaviour, wrapped
+from line_provider.grpc_server.behaviours import (
+    EVENT_SERVICE,
+    SCORE_SERVICE,
+    Behaviour,
+    Context,
+    Continuation,
+    Handler,
+    StreamBehaviour,
+    is_ours,
+    wrapped,
+)
 from line_provider.watch import WatchInterrupted
-from scoreline.line_provider.v1 import events_pb2, scores_pb2
 
 log = structlog.get_logger(__name__)
-
-EVENT_SERVICE = events_pb2.DESCRIPTOR.services_by_name["EventService"].full_name
-SCORE_SERVICE = scores_pb2.DESCRIPTOR.services_by_name["ScoreService"].full_name
 
 _READS = {f"/{EVENT_SERVICE}/{name}" for name in ("GetEvents", "GetEvent", "WatchEvents")}
 
@@ -111,7 +117,7 @@ class Failures(grpc.aio.ServerInterceptor):
     ) -> "Handler | None":
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or not method.startswith((f"/{EVENT_SERVICE}/", f"/{SCORE_SERVICE}/")):
+        if handler is None or not is_ours(method):
             return handler
         return wrapped(
             handler,

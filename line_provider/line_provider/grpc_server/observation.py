@@ -12,21 +12,29 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from line_provider import metrics
-from line_provider.grpc_server.behaviours import Behaviour, Context, Continuation, Handler, StreamBehaviour, wrapped
+from line_provider.grpc_server.behaviours import (
+    Behaviour,
+    Context,
+    Continuation,
+    Handler,
+    StreamBehaviour,
+    is_ours,
+    wrapped,
+)
 from scoreline_telemetry.tracing import parent_of
 
 _tracer = trace.get_tracer("line_provider")
 
 
 class Observation(grpc.aio.ServerInterceptor):
-    """Stands before all others, so that it sees what they refuse too."""
+    """Looks at calls of our own services; stands before all others, so that it sees what they refuse too."""
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> "Handler | None":
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
+        if handler is None or not is_ours(handler_call_details.method):
+            return handler
         method = handler_call_details.method.removeprefix("/")
         metadata = dict(handler_call_details.invocation_metadata or ())
         return wrapped(

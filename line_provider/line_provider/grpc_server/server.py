@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from line_provider import metrics, scores
 from line_provider.database import create_engine
+from line_provider.grpc_server.behaviours import EVENT_SERVICE, SCORE_SERVICE
 from line_provider.grpc_server.event_service import EventService
-from line_provider.grpc_server.interceptors import EVENT_SERVICE, SCORE_SERVICE, Authentication, Failures
+from line_provider.grpc_server.interceptors import Authentication, Failures
 from line_provider.grpc_server.observation import Observation
 from line_provider.grpc_server.score_service import ScoreService
 from line_provider.grpc_server.tls import server_credentials
