@@ -51,6 +51,16 @@ async def until_shown(rater: AsyncClient, event_id: int, **expected: Any) -> Non
         raise AssertionError(f"event {event_id} still shows {seen}, not {expected}") from None
 
 
+async def until_listed(rater: AsyncClient, event_id: int) -> None:
+    """Returns once score_maker knows the event by itself; one alone it asks line_provider for."""
+
+    async def listed() -> bool:
+        newest = (await rater.get("/events", params={"sort": "newest", "limit": 10})).json()["events"]
+        return event_id in {event["event_id"] for event in newest}
+
+    await eventually(listed)
+
+
 async def test_the_demo_is_the_104_matches_of_a_world_cup_that_is_under_way(rater: AsyncClient) -> None:
     matches = (await rater.get("/events")).json()
     demo = [event for event in matches["events"] if event["description"].startswith("World Cup 2026")]
@@ -137,7 +147,7 @@ async def test_ratings_are_taken_and_events_served_while_line_provider_is_away(
     system: System, rater: AsyncClient, organiser: "EventServiceAsyncStub", admin: Metadata
 ) -> None:
     event_id = await new_event(organiser, admin)
-    await until_shown(rater, event_id, phase="open")
+    await until_listed(rater, event_id)
     await system.line_provider.kill()
     await until_shown(rater, event_id, stale=True)
     await rate(rater, event_id, 5)
@@ -164,7 +174,7 @@ async def test_an_acknowledged_rating_survives_the_death_of_every_process(
     system: System, rater: AsyncClient, organiser: "EventServiceAsyncStub", admin: Metadata, both_databases_agree: Check
 ) -> None:
     event_id = await new_event(organiser, admin)
-    await until_shown(rater, event_id, phase="open")
+    await until_listed(rater, event_id)
     await rate(rater, event_id, 5)
     system.kill()
     await system.stop()
