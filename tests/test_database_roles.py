@@ -37,7 +37,7 @@ ROLES = {
             "final_results": {"SELECT"},
             "last_reconciliation": {"SELECT"},
             "forgotten_raters": {"SELECT", "INSERT", "UPDATE"},
-            "raters": {"SELECT", "INSERT", "DELETE"},
+            "raters": {"SELECT", "INSERT", "UPDATE", "DELETE"},
             "throughput": {"SELECT", "INSERT", "UPDATE", "DELETE"},
         },
     ),

@@ -298,10 +298,10 @@ async def test_totals_leave_unknown_events_out(engine: AsyncEngine, add_event: A
 
 
 async def test_migrating_again_and_several_at_once_changes_nothing(
-    engine: AsyncEngine, add_event: AddEvent, database_url: str
+    engine: AsyncEngine, add_event: AddEvent, owner_url: str
 ) -> None:
     event = await add_event()
-    await asyncio.gather(migrate(database_url), migrate(database_url))
+    await asyncio.gather(migrate(owner_url), migrate(owner_url))
     assert await read(engine, event.event_id) == event
 
 

@@ -48,8 +48,8 @@ async def rate(engine: AsyncEngine, event_id: int, value: int = 5) -> None:
         await scores.apply(connection, [change], high_score_from=Decimal(3))
 
 
-async def break_the_listening_connections(engine: AsyncEngine) -> None:
-    async with engine.connect() as connection:
+async def break_the_listening_connections(service_engine: AsyncEngine) -> None:
+    async with service_engine.connect() as connection:
         broken = await connection.execute(
             text("""
                 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -123,12 +123,12 @@ async def test_a_change_made_at_one_server_is_told_by_the_other(
 
 
 async def test_when_announcements_may_be_missed_watchers_are_sent_for_a_new_snapshot(
-    server: RunningServer, engine: AsyncEngine, add_event: AddEvent
+    server: RunningServer, engine: AsyncEngine, service_engine: AsyncEngine, add_event: AddEvent
 ) -> None:
     event = await add_event()
     call = watch(server)
     await snapshot(call)
-    await break_the_listening_connections(engine)
+    await break_the_listening_connections(service_engine)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await read(call)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

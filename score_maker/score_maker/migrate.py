@@ -18,7 +18,7 @@ _APP_GRANTS = (
     "GRANT SELECT, INSERT, UPDATE ON scores_outbox TO {role}",
     "GRANT SELECT ON final_results, last_reconciliation TO {role}",
     "GRANT SELECT, INSERT, UPDATE ON forgotten_raters TO {role}",
-    "GRANT SELECT, INSERT, DELETE ON raters TO {role}",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON raters TO {role}",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON throughput TO {role}",
 )
 _WORKER_GRANTS = (

@@ -21,17 +21,32 @@ from score_maker.tables import metadata
 
 
 @pytest.fixture(scope="session")
-async def database_url(postgres: Postgres) -> str:
-    url = await postgres.create_database("tested_scores", owner="tested_scores", password="secret")
-    await migrate(url)
+async def owner_url(postgres: Postgres) -> str:
+    return await postgres.create_database("tested_scores", owner="tested_scores", password="secret")
+
+
+@pytest.fixture(scope="session")
+async def database_url(postgres: Postgres, owner_url: str) -> str:
+    """The service's access, with the rights of a running service and no more."""
+    url = await postgres.create_role("serving_scores", password="service", database="tested_scores")
+    await migrate(owner_url, app_role="serving_scores")
     return url
 
 
 @pytest.fixture
-async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = create_engine(database_url)
+async def engine(owner_url: str, database_url: str) -> AsyncIterator[AsyncEngine]:
+    """The owner's access to the database, which is empty at first."""
+    engine = create_engine(owner_url)
     async with engine.begin() as connection:
         await connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def service_engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """The service's access: nobody else sees what its sessions do, or may end them."""
+    engine = create_engine(database_url)
     yield engine
     await engine.dispose()
 

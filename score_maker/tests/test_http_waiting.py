@@ -171,11 +171,11 @@ async def test_a_word_that_a_later_one_has_overtaken_is_answered_202_by_what_is_
 
 @pytest.mark.usefixtures("unpolled")
 async def test_a_broken_listening_connection_is_made_anew_and_nobody_is_forgotten(
-    rater: AsyncClient, engine: AsyncEngine, endless: dict[str, str]
+    rater: AsyncClient, engine: AsyncEngine, service_engine: AsyncEngine, endless: dict[str, str]
 ) -> None:
     waiting = asyncio.create_task(rate(rater, 4, endless))
     await until_queued(engine)
-    async with engine.begin() as connection:
+    async with service_engine.begin() as connection:
         broken = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {LISTENER}")
         assert (await connection.scalars(broken)).all() == [True]
     await settle_all(engine, Verdict.APPLIED)

@@ -263,7 +263,7 @@ async def test_a_database_that_is_away_is_told_apart_from_a_bad_submission() -> 
     await engine.dispose()
 
 
-async def test_migrating_again_and_several_at_once_changes_nothing(engine: AsyncEngine, database_url: str) -> None:
+async def test_migrating_again_and_several_at_once_changes_nothing(engine: AsyncEngine, owner_url: str) -> None:
     await submit(engine, rating(3))
-    await asyncio.gather(migrate(database_url), migrate(database_url))
+    await asyncio.gather(migrate(owner_url), migrate(owner_url))
     assert len(await outbox_rows(engine)) == 1
