@@ -1,6 +1,10 @@
 """One Redis, or a cluster of them: who keeps the keys of a command under one hash tag need not know which."""
 
+from typing import Any
+
+import hiredis
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import AbstractConnection
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisClusterException, RedisError
 
@@ -10,6 +14,14 @@ RedisClient = Redis | RedisCluster
 
 # What is raised where Redis, or the node of a cluster that has the key, cannot be asked.
 UNREACHABLE = (RedisError, RedisClusterException, OSError, TimeoutError)
+
+
+class _Packing(AbstractConnection):
+    """Has commands packed by hiredis, as redis-py does for clients that are not asynchronous."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        words = args[0].split()
+        return [hiredis.pack_command((*words, *args[1:]))]
 
 
 def is_cluster(url: str) -> bool:
@@ -42,6 +54,8 @@ def open_redis(url: str, *, timeout_seconds: float) -> RedisClient:
         )
     else:
         client = Redis.from_url(url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)
+        kind = client.connection_pool.connection_class
+        client.connection_pool.connection_class = type("Packing", (_Packing, kind), {})
     return client
 
 

@@ -96,7 +96,17 @@ async def test_both_limits_are_one_question_to_redis_and_writes_at_once_share_it
 
     monkeypatch.setattr("redis.asyncio.client.Pipeline", CountingPipeline)
     await asyncio.gather(*(limits.hit(address="192.0.2.1", rater=str(uuid4())) for _ in range(10)))
-    assert asked == [20]
+    assert asked == [1]
+
+
+async def test_limits_are_kept_one_by_one_however_many_are_asked_for_at_once(redis: Redis) -> None:
+    limits = RateLimits(redis, rater=RateLimitItemPerMinute(2), address=RateLimitItemPerMinute(400))
+    raters = [str(uuid4()) for _ in range(250)]
+    answers = await asyncio.gather(*(limits.hit(address="192.0.2.1", rater=rater) for rater in raters * 2))
+    assert sum(answer is None for answer in answers) == 400
+    assert {answer.subject for answer in answers if answer is not None} == {"address"}
+    answers = await asyncio.gather(*(limits.hit(address="192.0.2.2", rater=raters[0]) for _ in range(3)))
+    assert [answer and answer.subject for answer in answers] == ["rater"] * 3
 
 
 async def test_ratings_go_on_while_redis_is_away_and_are_limited_again_once_it_is_back(
