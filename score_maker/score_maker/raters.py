@@ -24,7 +24,9 @@ class RaterTokens:
     """Mints tokens and tells whose they are. Tokens do not expire: a rating belongs to its rater for good."""
 
     def __init__(self, secret_key: str) -> None:
-        self._signer = Signer(secret_key, salt="rater")
+        # The key is derived here, once, and not for every token.
+        key = Signer(secret_key, salt="rater").derive_key()
+        self._signer = Signer(key, key_derivation="none")
 
     def mint(self) -> Rater:
         rater_id = uuid4()
