@@ -76,7 +76,7 @@ class EventFeed:
         What the catalog lacks is asked of line_provider: an event that was made a moment ago is found.
         """
         if event := self._catalog.get(event_id):
-            metrics.EVENT_CACHE.labels("hit").inc()
+            metrics.EVENT_CACHE_HITS.inc()
             return event
         try:
             request = events_pb2.GetEventRequest(event_id=event_id)

@@ -24,6 +24,7 @@ from score_maker.http import (
 )
 from score_maker.http.guards import BodyLimit, SecurityHeaders
 from score_maker.http.observation import Observation
+from score_maker.http.shortcuts import Shortcuts
 from score_maker.http.state import AppState, open_state
 from score_maker.settings import Settings
 
@@ -62,9 +63,13 @@ def create_app(settings: Settings) -> ASGIApp:
     return Observation(_guarded(app, settings))
 
 
-def _guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
+def _guarded(framework: FastAPI, settings: Settings) -> ASGIApp:
     """Around all of the framework, so that its answer to an unforeseen failure goes the same way."""
-    app = SecurityHeaders(BodyLimit(app, larger=managed_events.LARGEST_BODIES))
+    app: ASGIApp = BodyLimit(framework, larger=managed_events.LARGEST_BODIES)
+    if settings.otlp_endpoint is None:
+        # The framework's spans are of the requests that it sees.
+        app = Shortcuts(app, framework)
+    app = SecurityHeaders(app)
     if settings.cors_origins:
         app = CORSMiddleware(
             app,

@@ -26,12 +26,12 @@ class Document:
 def answer(request: Request, document: Document) -> Response:
     """The document; 304 without it where the client has it already. It is the client's alone, who may be a rater."""
     headers = {"ETag": document.etag, "Cache-Control": "private, no-cache", "Vary": "Cookie, Authorization"}
-    if is_known(request, document.etag):
+    if _is_known(request, document.etag):
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
     return Response(document.body, headers=headers, media_type="application/json")
 
 
-def is_known(request: Request, etag: str) -> bool:
+def _is_known(request: Request, etag: str) -> bool:
     """Whether the client has what the tag stands for."""
     condition = whole_header(request, "If-None-Match")
     return condition is not None and matches(condition, etag)

@@ -1,14 +1,13 @@
 """GET /events, /events/{event_id} and /events/stream: line_provider's events as the catalog has them."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Header, Path, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
-from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 
 from score_maker import metrics, scores
@@ -42,28 +41,10 @@ MY_SCORES_SECONDS = 2
 EventId = Annotated[int, Path(ge=1, le=2**63 - 1, description="line_provider's id of the event")]
 
 
-class _ListingRoute(APIRoute):
-    """Reads each query string once: what it asked for is remembered, and answered at once to a reader who cannot have
-    ratings. Reading it takes several times as long as answering."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        read_and_answer = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            if "Cookie" not in request.headers and "Authorization" not in request.headers:
-                state: AppState = request.state.app
-                if listing := state.listings.get(request.scope["query_string"]):
-                    return answer(request, listing.document())
-            return await read_and_answer(request)
-
-        return handle
-
-
 router = APIRouter(tags=["events"])
-_listings = APIRouter(route_class=_ListingRoute)
 
 
-@_listings.get(
+@router.get(
     "/events",
     response_model=EventsResource,
     responses=responses(INVALID_REQUEST, UNKNOWN_TOKEN, UNAVAILABLE) | NOT_MODIFIED,
@@ -117,9 +98,6 @@ async def list_events(
         return answer(request, listing.rated_document(shown, None))
     my_scores = {score.event_id: _json(ScoreResource.of(score, events[score.event_id])) for score in mine}
     return answer(request, listing.rated_document(shown, my_scores))
-
-
-router.include_router(_listings)
 
 
 @router.get(

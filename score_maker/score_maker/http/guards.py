@@ -45,8 +45,13 @@ class BodyLimit:
             return
         path: str = scope["path"]
         max_bytes = next((size for start, size in self._larger.items() if path.startswith(start)), MAX_BODY_BYTES)
+        declared = _declared_length(scope)
+        if declared is not None and declared <= max_bytes:
+            # The server lets no more through.
+            await self._app(scope, receive, send)
+            return
         detail = f"A body may have {max_bytes} bytes at most."
-        if _declared_length(scope) > max_bytes:
+        if declared is not None:
             answer = problems.answer(Request(scope), problems.CONTENT_TOO_LARGE, detail)
             await answer(scope, receive, send)
             return
@@ -71,6 +76,7 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._headers = _encoded(SECURITY_HEADERS)
+        self._names = {name for name, _ in _encoded(SECURITY_HEADERS | HTTPS_HEADERS)}
         self._https_headers = _encoded(SECURITY_HEADERS | HTTPS_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,18 +88,25 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = {name for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(header for header in added if header[0] not in own)]
+                if not own.isdisjoint(self._names):
+                    message["headers"] = [*message["headers"], *(header for header in added if header[0] not in own)]
+                else:
+                    message["headers"] = [*message["headers"], *added]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
 
 
-def _declared_length(scope: Scope) -> int:
+def _declared_length(scope: Scope) -> int | None:
+    """None for a body in chunks, which ends when it ends."""
+    length = 0
     for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return None
         if name == b"content-length":
             # The server has checked that it is a number.
-            return int(value)
-    return 0
+            length = int(value)
+    return length
 
 
 def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:

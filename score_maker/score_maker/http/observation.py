@@ -3,8 +3,8 @@
 Plain ASGI around all else, so that nothing is answered unseen. Traces are FastAPI's own affair.
 """
 
+import random
 import re
-import secrets
 import time
 
 import structlog
@@ -17,6 +17,7 @@ _REQUEST_ID = re.compile(rb"[\w.:-]{1,128}")
 _UNKNOWN_ROUTE = "(none)"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _WAITS = "scoreline.waits"
+_ROUTE = "scoreline.route"
 
 
 class Observation:
@@ -29,7 +30,7 @@ class Observation:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _own_id(scope) or secrets.token_hex(8).encode()
+        request_id = _own_id(scope) or b"%016x" % random.getrandbits(64)
         # Each request runs in a context of its own.
         structlog.contextvars.bind_contextvars(request_id=request_id.decode())
         status, began = 500, time.perf_counter()
@@ -45,15 +46,20 @@ class Observation:
             await self._app(scope, receive, send_with_id)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            route = getattr(scope.get("route"), "path", _UNKNOWN_ROUTE)
-            metrics.REQUESTS.labels(method, route, str(status)).inc()
+            route = scope.get(_ROUTE) or getattr(scope.get("route"), "path", _UNKNOWN_ROUTE)
+            metrics.request_counter(method, route, str(status)).inc()
             if _WAITS not in scope:
-                metrics.REQUEST_SECONDS.labels(method, route).observe(time.perf_counter() - began)
+                metrics.request_histogram(method, route).observe(time.perf_counter() - began)
 
 
 def waits(scope: Scope) -> None:
     """Says that how long this request takes is its client's wish."""
     scope[_WAITS] = True
+
+
+def goes_by(scope: Scope, route: str) -> None:
+    """Says which route it is that answers this request, if that is none of the framework's."""
+    scope[_ROUTE] = route
 
 
 def _own_id(scope: Scope) -> bytes | None:

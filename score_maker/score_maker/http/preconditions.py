@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Header, Request
+from fastapi import Header, Request
 from pydantic import WithJsonSchema
 
 from score_maker.http.conditional import whole_header
@@ -32,19 +32,14 @@ class Preconditions:
 _ListOfTags = Annotated[
     str | None, WithJsonSchema({"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$'})
 ]
-_IfMatch = Annotated[_ListOfTags, Header(description="Only if your score is of this version", examples=['"3"'])]
-_IfNoneMatch = Annotated[_ListOfTags, Header(description="`*`: only if you have not rated the event", examples=["*"])]
+
+IfMatch = Annotated[_ListOfTags, Header(description="Only if your score is of this version", examples=['"3"'])]
+IfNoneMatch = Annotated[_ListOfTags, Header(description="`*`: only if you have not rated the event", examples=["*"])]
 
 
-def _preconditions(
-    request: Request,
-    if_match: _IfMatch = None,  # noqa: ARG001
-    if_none_match: _IfNoneMatch = None,  # noqa: ARG001
-) -> Preconditions:
+def preconditions(request: Request) -> Preconditions:
+    """Raises Problem where the headers cannot be read."""
     return Preconditions(_versions(request, "If-Match", weak=False), _versions(request, "If-None-Match", weak=True))
-
-
-ScorePreconditions = Annotated[Preconditions, Depends(_preconditions)]
 
 
 def _versions(request: Request, name: str, *, weak: bool) -> Versions | None:

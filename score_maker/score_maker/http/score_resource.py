@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from score_maker.domain import Score, State
 from score_maker.event_catalog import Event
+from score_maker.http.conditional import Document
 
 EXAMPLE: dict[str, JsonValue] = {
     "event_id": 17,
@@ -35,11 +36,10 @@ class ScoreResource(BaseModel):
     settled_at: datetime | None
     mutable_until: datetime | None = Field(description="The event's deadline, where it is known")
 
-    @property
-    def etag(self) -> str:
-        """Begins with the version, and changes with whatever else is shown."""
-        digest = blake2b(self.model_dump_json().encode(), digest_size=6).hexdigest()
-        return f'"{self.version}-{digest}"'
+    def document(self) -> Document:
+        """Its tag begins with the version, and changes with whatever else is shown."""
+        body = self.model_dump_json().encode()
+        return Document(body, f'"{self.version}-{blake2b(body, digest_size=6).hexdigest()}"')
 
     @classmethod
     def of(cls, score: Score, event: Event | None) -> Self:

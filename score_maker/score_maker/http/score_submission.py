@@ -19,10 +19,11 @@ from score_maker.domain import OtherVersion, Outcome, Refusal, Score, Unchanged
 from score_maker.domain import State as ScoreState
 from score_maker.event_catalog import Event, Phase
 from score_maker.event_feed import EventUnknowable
+from score_maker.http.conditional import Document
 from score_maker.http.events import event_not_found
 from score_maker.http.identity import another_rater, rater_id_of
 from score_maker.http.observation import waits
-from score_maker.http.preconditions import ScorePreconditions
+from score_maker.http.preconditions import IfMatch, IfNoneMatch, Preconditions, preconditions
 from score_maker.http.preferences import wait_seconds
 from score_maker.http.problems import (
     EVENT_CANCELLED,
@@ -52,34 +53,35 @@ _REJECTIONS = {
 }
 
 
-def _wait(
-    request: Request,
-    prefer: Annotated[  # noqa: ARG001 - for OpenAPI; it may come in several lines
-        str | None,
-        WithJsonSchema({"type": "string"}),
-        Header(
-            description=f"`wait=SECONDS` (RFC 7240): answer when it is decided; {LONGEST_WAIT_SECONDS} at most",
-            examples=["wait=10"],
-        ),
-    ] = None,
-) -> int | None:
-    return wait_seconds(request.headers.getlist("Prefer"), at_most=LONGEST_WAIT_SECONDS)
+_CONDITIONS = frozenset({b"prefer", b"if-match", b"if-none-match"})
+
+_Prefer = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string"}),
+    Header(
+        description=f"`wait=SECONDS` (RFC 7240): answer when it is decided; {LONGEST_WAIT_SECONDS} at most",
+        examples=["wait=10"],
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreSubmissions:
-    """Takes the one word of a request, and knows on which conditions and how long its client would wait."""
+class _ScoreSubmissions:
+    """Takes the one word of a request, and knows on which conditions and how long its client would wait.
 
-    state: State
+    `response` is what the word is answered with. It may bear a cookie already.
+    """
+
+    state: AppState
     request: Request
     response: Response
-    preconditions: ScorePreconditions
-    wait: Annotated[int | None, Depends(_wait)]
+    preconditions: Preconditions
+    wait: int | None
 
     async def submit(
         self, event_id: int, rater: Rater | Subject, value: int | None, *, forgotten: UUID | None = None
-    ) -> ScoreResource:
-        """The score after the word (no value: a withdrawal), and what became of it as far as the client would wait.
+    ) -> Response:
+        """Answers with the score after the word (no value: a withdrawal), decided as far as the client would wait.
 
         `forgotten` is an id under which it was refused already. Raises Problem where it was refused or rejected, and
         Unavailable.
@@ -98,7 +100,7 @@ class ScoreSubmissions:
             trace_context=traceparent(),
         )
         outcome = await self.state.group_commit.submit(submission)
-        metrics.SUBMISSIONS.labels(_named(outcome)).inc()
+        metrics.submission_counter(_named(outcome)).inc()
         match outcome:
             case Refusal.RATER_FORGOTTEN if isinstance(rater, Subject):
                 return await self.submit(event_id, rater, value, forgotten=rater_id)
@@ -112,7 +114,7 @@ class ScoreSubmissions:
                 is_new = False
             case Score() as submitted:
                 is_new = submitted.version == 1
-        self.response.headers["Location"] = f"/events/{event_id}/score"
+        self.response.headers.append("Location", f"/events/{event_id}/score")
         return self._answer(submitted, await self._decided(submitted), event, is_new=is_new)
 
     async def _decided(self, score: Score) -> Score:
@@ -127,7 +129,7 @@ class ScoreSubmissions:
         finally:
             hung_up.cancel()
 
-    def _answer(self, submitted: Score, score: Score, event: Event | None, *, is_new: bool) -> ScoreResource:
+    def _answer(self, submitted: Score, score: Score, event: Event | None, *, is_new: bool) -> Response:
         """Tells what the submitted version has become. Raises Problem where it was rejected."""
         resource = ScoreResource.of(score, event)
         if score.version > submitted.version:
@@ -138,12 +140,45 @@ class ScoreSubmissions:
             raise _rejected(score, resource, dict(self.response.headers))
         else:
             is_decided = score.state is not ScoreState.PENDING
-        self.response.headers["ETag"] = resource.etag
+        status = HTTPStatus.ACCEPTED
         if is_decided:
-            self.response.status_code = HTTPStatus.CREATED if is_new else HTTPStatus.OK
+            status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
         elif self.wait is not None:
             self.response.headers["Retry-After"] = _RETRY_AFTER
-        return resource
+        return self._completed(status, resource.document())
+
+    def _completed(self, status: HTTPStatus, document: Document) -> Response:
+        self.response.status_code = status
+        headers = self.response.headers
+        headers.append("ETag", document.etag)
+        headers.append("Content-Type", "application/json")
+        headers.append("Content-Length", str(len(document.body)))
+        self.response.body = document.body
+        return self.response
+
+
+def score_submissions(state: AppState, request: Request, response: Response) -> _ScoreSubmissions:
+    """What the request's headers ask for. `response` has no headers but cookies yet. Raises Problem where the
+    conditions cannot be read."""
+    if _CONDITIONS.isdisjoint(name for name, _ in request.scope["headers"]):
+        return _ScoreSubmissions(state, request, response, Preconditions(None, None), None)
+    wait = wait_seconds(request.headers.getlist("Prefer"), at_most=LONGEST_WAIT_SECONDS)
+    return _ScoreSubmissions(state, request, response, preconditions(request), wait)
+
+
+# The headers are named for OpenAPI, where each is one line; they may come in several.
+async def _submissions(
+    state: State,
+    request: Request,
+    response: Response,
+    prefer: _Prefer = None,  # noqa: ARG001
+    if_match: IfMatch = None,  # noqa: ARG001
+    if_none_match: IfNoneMatch = None,  # noqa: ARG001
+) -> _ScoreSubmissions:
+    return score_submissions(state, request, response)
+
+
+ScoreSubmissions = Annotated[_ScoreSubmissions, Depends(_submissions)]
 
 
 def _named(outcome: Outcome) -> str:
@@ -201,7 +236,7 @@ def _other_version(event_id: int, resource: ScoreResource | None) -> Problem:
     if resource is None:
         return Problem(PRECONDITION_FAILED, f"You have not rated event {event_id}.")
     detail = f"Your score of event {event_id} is of version {resource.version}."
-    headers = {"ETag": resource.etag}
+    headers = {"ETag": resource.document().etag}
     return Problem(PRECONDITION_FAILED, detail, headers=headers, extensions={"score": resource.model_dump(mode="json")})
 
 

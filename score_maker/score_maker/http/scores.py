@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from score_maker import forgetting, scores
 from score_maker.event_catalog import Phase
-from score_maker.http.conditional import is_known
+from score_maker.http.conditional import answer
 from score_maker.http.cursors import read_cursor, write_cursor
 from score_maker.http.events import EventId
 from score_maker.http.identity import LIMITED, AnyRater, KnownRater, forget_cookie
@@ -75,6 +75,7 @@ class ScoresResource(BaseModel):
 @router.post(
     "/events/{event_id}/score",
     status_code=status.HTTP_202_ACCEPTED,
+    response_model=ScoreResource,
     dependencies=[LIMITED],
     responses=SUBMITTED | responses(*_REFUSALS, MALFORMED_JSON, NOT_JSON, CONTENT_TOO_LARGE),
 )
@@ -82,8 +83,8 @@ async def submit_score(
     event_id: EventId,
     submission: ScoreSubmission,
     rater: AnyRater,
-    submissions: Annotated[ScoreSubmissions, Depends()],
-) -> ScoreResource:
+    submissions: ScoreSubmissions,
+) -> Response:
     """Rate an event, or change your rating of it, until its deadline.
 
     The answer comes once the rating is stored for good; it is confirmed when line_provider has applied it, which a
@@ -101,12 +102,11 @@ async def submit_score(
 @router.delete(
     "/events/{event_id}/score",
     status_code=status.HTTP_202_ACCEPTED,
+    response_model=ScoreResource,
     dependencies=[LIMITED],
     responses=WITHDRAWN | responses(*_REFUSALS, SCORE_NOT_FOUND),
 )
-async def withdraw_score(
-    event_id: EventId, rater: KnownRater, submissions: Annotated[ScoreSubmissions, Depends()]
-) -> ScoreResource:
+async def withdraw_score(event_id: EventId, rater: KnownRater, submissions: ScoreSubmissions) -> Response:
     """Withdraw your rating, until the event's deadline. Repeating it changes nothing.
 
     `Prefer` and `If-Match` are as for a rating; 200 means that no rating of yours stands.
@@ -121,9 +121,7 @@ async def withdraw_score(
     response_model=ScoreResource,
     responses=READ | responses(SCORE_NOT_FOUND, INVALID_REQUEST, UNKNOWN_TOKEN, UNAVAILABLE),
 )
-async def get_score(
-    event_id: EventId, state: State, rater: KnownRater, request: Request, response: Response
-) -> ScoreResource | Response:
+async def get_score(event_id: EventId, state: State, rater: KnownRater, request: Request) -> Response:
     """Your rating of the event and what became of it."""
     score = None
     if rater is not None:
@@ -131,12 +129,7 @@ async def get_score(
             score = await scores.get(connection, event_id, whose(rater))
     if score is None:
         raise score_not_found(event_id)
-    resource = ScoreResource.of(score, state.catalog.get(event_id))
-    headers = {"ETag": resource.etag, "Cache-Control": "private, no-cache"}
-    if is_known(request, resource.etag):
-        return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
-    response.headers.update(headers)
-    return resource
+    return answer(request, ScoreResource.of(score, state.catalog.get(event_id)).document())
 
 
 class ForgottenResource(BaseModel):
