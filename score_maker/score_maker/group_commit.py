@@ -102,9 +102,8 @@ class GroupCommit:
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         try:
-            # Kept: to take it from the pool for each group would cost another question to the server.
-            self._connection = self._connection or await self._engine.connect()
-            outcomes = await scores.submit(self._connection, [waiting.submission for waiting in group])
+            connection = await self._connected()
+            outcomes = await scores.submit(connection, [waiting.submission for waiting in group])
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             await self._disconnect()
             await self._after_failure(group, error)
@@ -117,6 +116,16 @@ class GroupCommit:
             for waiting, outcome in zip(group, outcomes, strict=True):
                 if not waiting.answer.done():
                     waiting.answer.set_result(outcome)
+
+    async def _connected(self) -> AsyncConnection:
+        """A connection that is kept: the pool asks the server at each taking whether it is still there."""
+        if self._connection is not None:
+            driver = (await self._connection.get_raw_connection()).driver_connection
+            if driver is not None and not driver.is_closed():
+                return self._connection
+            await self._disconnect()
+        self._connection = await self._engine.connect()
+        return self._connection
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -119,7 +119,7 @@ async def submit(connection: AsyncConnection, submissions: Sequence[Submission])
     caller has committed.
     """
     outcomes = await _submit(connection, submissions)
-    # The score has got another version since the statement began. It is locked now: once more will do.
+    # The score has got another version since the statement began.
     if overtaken := [position for position, outcome in enumerate(outcomes) if outcome is None]:
         again = await submit(connection, [submissions[position] for position in overtaken])
         outcomes_again = dict(zip(overtaken, again, strict=True))

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from score_maker import scores
+from score_maker.database import create_engine
 from score_maker.domain import OtherVersion, Outcome, Refusal, Score, State, Unchanged, Verdict
 from score_maker.group_commit import GroupCommit, Unavailable
 from score_maker.migrate import migrate
@@ -261,6 +262,20 @@ async def test_a_database_that_is_away_is_told_apart_from_a_bad_submission() -> 
         with pytest.raises(Unavailable):
             await group_commit.submit(rating(3))
     await engine.dispose()
+
+
+async def test_a_connection_that_the_server_has_closed_costs_no_rating(engine: AsyncEngine) -> None:
+    service = create_engine(engine.url.render_as_string(hide_password=False))
+    async with GroupCommit(service) as group_commit:
+        for value in (1, 2, 3):
+            assert isinstance(await group_commit.submit(rating(value)), Score)
+            async with engine.connect() as connection:
+                ended = text("""
+                    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+                    WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%judged%'
+                """)
+                assert (await connection.scalars(ended)).all() == [True]
+    await service.dispose()
 
 
 async def test_migrating_again_and_several_at_once_changes_nothing(engine: AsyncEngine, owner_url: str) -> None:
