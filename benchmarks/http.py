@@ -1,6 +1,8 @@
 """What score_maker makes of HTTP beside the framework alone: `make bench`.
 
-Both serve the same requests, taking turns, each from one process on the same machine as the load.
+Both serve the same requests, taking turns, each from one process on the same machine as the load. Ratings are taken
+twice: with arq_worker stopped, which is score_maker and its database alone, and while arq_worker and line_provider work
+through them on the same processors.
 """
 
 import argparse
@@ -12,14 +14,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from urllib.request import urlopen
 
+import psutil
 import uvloop
 
 from benchmarks import wrk
-from benchmarks.wrk import Load
 from devstack.addresses import Address
 from devstack.processes import Process
 from devstack.system import MANY_RATERS, System
@@ -44,7 +47,21 @@ request = function() return wrk.format("GET", "/events?limit=50") end
 """
 
 
-async def _main(data: Path, rounds: int, seconds: float) -> None:
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Medians over the rounds; p50 and p99 in milliseconds."""
+
+    per_second: float
+    p50: float
+    p99: float
+    cpu_microseconds: float
+
+    @classmethod
+    def median(cls, each: Sequence["Figures"]) -> "Figures":
+        return cls(*(statistics.median(getattr(figures, field.name) for figures in each) for field in fields(cls)))
+
+
+async def _main(data: Path, *, rounds: int, seconds: float) -> dict[str, dict[str, Figures]]:
     secret = secrets.token_hex(32)
     settings = {**MANY_RATERS, "SCORE_MAKER_SECRET_KEY": secret}
     noop_address = Address.free()
@@ -64,28 +81,51 @@ async def _main(data: Path, rounds: int, seconds: float) -> None:
         def post() -> str:
             return _POST.format(tokens=tokens, events=", ".join(map(str, events)), seed=secrets.randbelow(2**31))
 
-        for name, requests in (("POST /events/{event_id}/score", post), ("GET /events", lambda: _GET)):
-            await _compare(
-                name, requests, f"http://{noop_address}", system.http_url, data, rounds=rounds, seconds=seconds
+        async def compare(name: str, requests: Callable[[], str]) -> dict[str, Figures]:
+            figures = await _compare(
+                requests,
+                {"no-op": (noop, f"http://{noop_address}"), "score_maker": (system.score_maker, system.http_url)},
+                data / "load.lua",
+                rounds=rounds,
+                seconds=seconds,
             )
+            _print(name, figures)
+            return figures
+
+        await system.arq_worker.stop()
+        results = {"get_events": await compare("GET /events", lambda: _GET)}
+        results["post_score"] = await compare("POST …/score, nothing relayed", post)
+        await system.arq_worker.start()
+        results["post_score_relayed"] = await compare("POST …/score, relayed meanwhile", post)
+    return results
 
 
 async def _compare(
-    name: str, requests: Callable[[], str], noop: str, ours: str, data: Path, *, rounds: int, seconds: float
-) -> None:
-    loads: dict[str, list[Load]] = {"no-op": [], "score_maker": []}
+    requests: Callable[[], str], servers: dict[str, tuple[Process, str]], script: Path, *, rounds: int, seconds: float
+) -> dict[str, "Figures"]:
+    rows: dict[str, list[Figures]] = {name: [] for name in servers}
     for _ in range(rounds):
-        for who, url in (("no-op", noop), ("score_maker", ours)):
-            load = await asyncio.to_thread(
-                wrk.run, url, data / "load.lua", requests(), seconds=seconds, connections=CONNECTIONS
-            )
-            loads[who].append(load)
-    print(f"\n{name}, {CONNECTIONS} connections, median of {rounds} rounds")
-    base = statistics.median(load.per_second for load in loads["no-op"])
-    for who, measured in loads.items():
-        per_second = statistics.median(load.per_second for load in measured)
-        p50, p99 = (statistics.median(getattr(load, at) for load in measured) for at in ("p50", "p99"))
-        print(f"{who:>12} {per_second:>8.0f}/s {per_second / base:>6.2f}   p50 {p50:6.1f} ms   p99 {p99:6.1f} ms")
+        for name, (process, url) in servers.items():
+            before = _cpu_seconds(process)
+            load = await asyncio.to_thread(wrk.run, url, script, requests(), seconds=seconds, connections=CONNECTIONS)
+            cpu = (_cpu_seconds(process) - before) / (load.per_second * seconds)
+            rows[name].append(Figures(load.per_second, load.p50, load.p99, cpu * 1e6))
+    return {name: Figures.median(measured) for name, measured in rows.items()}
+
+
+def _cpu_seconds(process: Process) -> float:
+    times = psutil.Process(process.pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def _print(name: str, figures: dict[str, Figures]) -> None:
+    base = figures["no-op"]
+    print(f"\n{name}")
+    for who, each in figures.items():
+        print(
+            f"{who:>12} {each.per_second:>8.0f}/s {each.per_second / base.per_second:>6.2f}   p50 {each.p50:6.1f} ms   "
+            f"p99 {each.p99:6.1f} ms   {each.cpu_microseconds:6.0f} µs of its processor each"
+        )
 
 
 def _open_events(url: str) -> list[int]:
@@ -105,12 +145,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.http", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
     arguments = parser.parse_args()
     if not wrk.is_installed():
         sys.exit("wrk is not installed; on Debian, `apt-get install wrk` installs it.")
     data = Path(tempfile.mkdtemp(prefix="scoreline-bench-"))
     try:
-        uvloop.run(_main(data, arguments.rounds, arguments.seconds))
+        results = uvloop.run(_main(data, rounds=arguments.rounds, seconds=arguments.seconds))
+        if arguments.json is not None:
+            arguments.json.write_text(json.dumps(results, default=asdict, indent=2) + "\n")
     except subprocess.CalledProcessError as failed:
         sys.exit(failed.stderr)
     finally:
