@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from arq_worker import metrics
 from arq_worker.line_provider_client import PAGE, EventRecord, LineProviderClient
 from score_maker import reconciliation
+from score_maker.database import autocommit
 from score_maker.domain import Mending, mend
 from score_maker.reconciliation import OwnTotals
 
@@ -91,7 +92,7 @@ class Reconciler:
         return mended
 
     async def _own_totals(self, event_ids: list[int]) -> dict[int, OwnTotals]:
-        async with self._engine.connect() as connection:
+        async with autocommit(self._engine) as connection:
             return await reconciliation.totals(connection, event_ids)
 
     async def _agree(self, event: EventRecord, own: OwnTotals) -> None:

@@ -25,7 +25,7 @@ from arq_worker.batch_trace import BatchTrace
 from arq_worker.circuit_breaker import CircuitBreaker
 from arq_worker.line_provider_client import LineProviderClient, OutcomeUnknown
 from score_maker import outbox
-from score_maker.database import is_unreachable
+from score_maker.database import autocommit, is_unreachable
 from score_maker.outbox import Claim, OutboxMessage
 from score_maker.settlement import Decision, settle_decisions
 
@@ -108,7 +108,7 @@ class Relay:
 
     async def _relay_batch(self) -> int | None:
         """How many messages were settled; None where none was due."""
-        async with self._engine.begin() as connection:
+        async with autocommit(self._engine) as connection:
             claim = await outbox.claim(connection, limit=self._batch_size, lease=self._lease)
         return await self._relay(claim) if claim.messages else None
 
@@ -157,7 +157,7 @@ class Relay:
         return _Answers(left.decisions + right.decisions, left.failed + right.failed, left.unheard + right.unheard)
 
     async def _time_until_next_due(self) -> timedelta:
-        async with self._engine.connect() as connection:
+        async with autocommit(self._engine) as connection:
             due = await outbox.time_until_next_due(connection)
         return LONGEST_SLEEP if due is None else max(timedelta(0), min(due, LONGEST_SLEEP))
 

@@ -29,7 +29,7 @@ from arq_worker.reconcile import Reconciler
 from arq_worker.relay import Relay
 from arq_worker.settings import Settings
 from score_maker import forgetting, outbox
-from score_maker.database import create_engine, is_unreachable
+from score_maker.database import autocommit, create_engine, is_unreachable
 from score_maker.line_provider import open_channel
 from score_maker.notifications import listen
 from score_maker.outbox import WAKE_CHANNEL
@@ -153,7 +153,7 @@ async def _keep_measuring(engine: AsyncEngine) -> Never:
     """Tells how full the outbox is, whoever else is away."""
 
     async def measure() -> None:
-        async with engine.connect() as connection:
+        async with autocommit(engine) as connection:
             overview = await outbox.overview(connection)
         metrics.OUTBOX_MESSAGES.set(overview.messages)
         metrics.OUTBOX_OLDEST_SECONDS.set(overview.oldest_age.total_seconds() if overview.oldest_age else 0)

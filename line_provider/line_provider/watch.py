@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from line_provider import events
+from line_provider.database import autocommit
 from line_provider.domain import Event
 from line_provider.events import CHANGE_CHANNEL
 
@@ -110,7 +111,7 @@ class EventFeed:
         """Every event, read page by page, so that no transaction waits for a slow watcher."""
         last_id = 0
         while True:
-            async with self._engine.connect() as connection:
+            async with autocommit(self._engine) as connection:
                 page = await events.list_by_id(connection, limit=PAGE, after=last_id)
             for event in page:
                 yield event
@@ -165,7 +166,7 @@ class EventFeed:
         if not self._subscriptions:
             return
         for start in range(0, len(changed), PAGE):
-            async with self._engine.connect() as connection:
+            async with autocommit(self._engine) as connection:
                 latest = await events.get_many(connection, changed[start : start + PAGE])
             for event in latest:
                 for subscription in self._subscriptions:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from score_maker import metrics, scores
-from score_maker.database import is_unreachable
+from score_maker.database import autocommit, is_unreachable
 from score_maker.domain import Outcome, Score
 from score_maker.scores import Submission
 
@@ -45,7 +45,7 @@ class GroupCommit:
     """
 
     def __init__(self, engine: AsyncEngine, *, max_group: int = 1_000, max_waiting: int = 10_000) -> None:
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine
         self._connection: AsyncConnection | None = None
         self._max_group = max_group
         self._max_waiting = max_waiting
@@ -124,7 +124,7 @@ class GroupCommit:
             if driver is not None and not driver.is_closed():
                 return self._connection
             await self._disconnect()
-        self._connection = await self._engine.connect()
+        self._connection = await autocommit(self._engine)
         return self._connection
 
     async def _disconnect(self) -> None:

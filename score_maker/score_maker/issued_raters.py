@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ScalarSelect, Select, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from score_maker.database import autocommit
 from score_maker.raters import Rater, Subject
 from score_maker.tables import raters
 
@@ -60,7 +61,7 @@ class IssuedRaters:
         if known is not None:
             return known
         values = {"subject_key": subject.key, "rater_id": uuid4(), "forgotten": forgotten}
-        async with asyncio.timeout(_LONGEST_SECONDS), self._asking, self._engine.begin() as connection:
+        async with asyncio.timeout(_LONGEST_SECONDS), self._asking, autocommit(self._engine) as connection:
             made: UUID = (await connection.scalars(_MAKE, values)).one()
         self._remember(subject, made)
         return made
@@ -68,7 +69,7 @@ class IssuedRaters:
     async def look_up(self, subject: Subject) -> UUID | None:
         """The subject's rater as the database has it now. None is remembered of it."""
         self._remembered.pop(subject.key, None)
-        async with asyncio.timeout(_LONGEST_SECONDS), self._asking, self._engine.connect() as connection:
+        async with asyncio.timeout(_LONGEST_SECONDS), self._asking, autocommit(self._engine) as connection:
             found: UUID | None = await connection.scalar(_select(subject))
         return found
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from score_maker import scores
-from score_maker.database import is_unreachable
+from score_maker.database import autocommit, is_unreachable
 from score_maker.domain import Score, is_decided
 from score_maker.notifications import listen
 from score_maker.settlement import SETTLED_CHANNEL
@@ -134,7 +134,7 @@ class SettlementWatch:
         return [waiter for waiter in newcomers if waiter in self._waiters]
 
     async def _look(self, awaited: Collection[_Waiter]) -> None:
-        async with self._engine.connect() as connection:
+        async with autocommit(self._engine) as connection:
             found = await scores.get_each(connection, {waiter.key for waiter in awaited})
         for waiter in awaited:
             if score := found.get(waiter.key):

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from score_maker.database import is_unreachable
+from score_maker.database import autocommit, is_unreachable
 
 log = structlog.get_logger(__name__)
 
@@ -94,14 +94,14 @@ class ThroughputRecorder:
         if not rows:
             return
         outcomes, reasons, ratings = zip(*rows, strict=True)
-        async with self._engine.begin() as connection:
+        async with autocommit(self._engine) as connection:
             await connection.execute(
                 _ADD, {"outcomes": list(outcomes), "reasons": list(reasons), "ratings": list(ratings)}
             )
         self._recorded = totals
 
     async def _forget(self) -> None:
-        async with self._engine.begin() as connection:
+        async with autocommit(self._engine) as connection:
             await connection.execute(_FORGET, {"kept": KEPT})
 
 

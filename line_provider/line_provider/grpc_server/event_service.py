@@ -9,6 +9,7 @@ import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from line_provider import events, importer
+from line_provider.database import autocommit
 from line_provider.domain import Invalid, check_event_id
 from line_provider.events import position_of
 from line_provider.grpc_server.page_tokens import page_token, position_after
@@ -44,7 +45,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
     async def GetEvents(self, request: events_pb2.GetEventsRequest, _context: Context) -> events_pb2.GetEventsResponse:
         which, order, size = filter_of(request), order_of(request), page_size_of(request)
         after = position_after(request.page_token, which, order)
-        async with self._engine.connect() as connection:
+        async with autocommit(self._engine) as connection:
             found = await events.list_page(connection, which, order, limit=size + 1, after=after)
         response = events_pb2.GetEventsResponse()
         room = LARGEST_PAGE_BYTES
@@ -61,7 +62,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
 
     async def GetEvent(self, request: events_pb2.GetEventRequest, _context: Context) -> events_pb2.GetEventResponse:
         event_id = check_event_id(request.event_id)
-        async with self._engine.connect() as connection:
+        async with autocommit(self._engine) as connection:
             event = await events.get(connection, event_id)
         return events_pb2.GetEventResponse(event=event_message(event))
 

@@ -13,6 +13,7 @@ from opentelemetry.trace import Link, SpanKind
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from line_provider import events, metrics, scores
+from line_provider.database import autocommit
 from line_provider.domain import (
     EventNotFound,
     Invalid,
@@ -82,7 +83,7 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
     async def GetTotals(self, request: scores_pb2.GetTotalsRequest, _context: Context) -> scores_pb2.GetTotalsResponse:
         _check_size("event_ids", len(request.event_ids))
         event_ids = [check_event_id(event_id, "event_ids") for event_id in request.event_ids]
-        async with self._engine.connect() as connection:
+        async with autocommit(self._engine) as connection:
             totals = await scores.totals(connection, event_ids)
         return scores_pb2.GetTotalsResponse(
             events=[

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from line_provider import metrics, scores
-from line_provider.database import create_engine
+from line_provider.database import autocommit, create_engine
 from line_provider.grpc_server.behaviours import EVENT_SERVICE, SCORE_SERVICE
 from line_provider.grpc_server.event_service import EventService
 from line_provider.grpc_server.interceptors import Authentication, Failures
@@ -121,7 +121,7 @@ class LineProviderServer:
                     async with self._engine.begin() as connection:
                         await scores.rule_again(connection, high_score_from=self._high_score_from)
                     statuses_are_current = True
-                async with asyncio.timeout(HEALTH_CHECK_TIMEOUT_SECONDS), self._engine.connect() as connection:
+                async with asyncio.timeout(HEALTH_CHECK_TIMEOUT_SECONDS), autocommit(self._engine) as connection:
                     await connection.execute(text("SELECT FROM events LIMIT 1"))
                 answered, trouble = True, ""
             except (SQLAlchemyError, OSError, TimeoutError) as error:

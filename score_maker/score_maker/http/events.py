@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from score_maker import metrics, scores
-from score_maker.database import is_unreachable
+from score_maker.database import autocommit, is_unreachable
 from score_maker.domain import Score
 from score_maker.event_catalog import Filter, Phase, Sort, Status
 from score_maker.event_feed import EventUnknowable
@@ -168,7 +168,7 @@ def event_not_found(event_id: int) -> Problem:
 async def _my_scores(state: AppState, rater: Rater | Subject, event_ids: Collection[int]) -> list[Score] | None:
     """The rater's scores of these events; None where the database cannot be asked now."""
     try:
-        async with asyncio.timeout(MY_SCORES_SECONDS), state.engine.connect() as connection:
+        async with asyncio.timeout(MY_SCORES_SECONDS), autocommit(state.engine) as connection:
             return await scores.of_rater_for_events(connection, whose(rater), event_ids)
     except (SQLAlchemyError, OSError) as error:
         if not is_unreachable(error):

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from score_maker import metrics
+from score_maker.database import autocommit
 from score_maker.http.state import AppState, State
 from score_maker.redis_connection import UNREACHABLE
 
@@ -66,7 +67,7 @@ async def readiness(state: AppState) -> Readiness:
 
 async def _database(state: AppState) -> Check:
     try:
-        async with asyncio.timeout(CHECK_SECONDS), state.engine.connect() as connection:
+        async with asyncio.timeout(CHECK_SECONDS), autocommit(state.engine) as connection:
             await connection.execute(text("SELECT 1"))
     except (SQLAlchemyError, OSError, TimeoutError):
         return "away"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from score_maker import outbox
+from score_maker.database import autocommit
 from score_maker.domain import Verdict
 from score_maker.http.health import Readiness, readiness
 from score_maker.http.json_numbers import whole
@@ -242,7 +243,7 @@ async def list_outbox(
     state: State, response: Response, limit: Annotated[int, Query(ge=1, le=1000)] = 50
 ) -> OutboxResource:
     """What line_provider has not ruled on yet, the most often tried first."""
-    async with state.engine.connect() as connection:
+    async with autocommit(state.engine) as connection:
         found = await outbox.list_stuck(connection, limit=limit)
     response.headers.update(NOT_KEPT)
     return OutboxResource(messages=[WaitingMessage.of(message) for message in found])

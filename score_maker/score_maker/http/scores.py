@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from score_maker import forgetting, scores
+from score_maker.database import autocommit
 from score_maker.event_catalog import Phase
 from score_maker.http.conditional import answer
 from score_maker.http.cursors import read_cursor, write_cursor
@@ -125,7 +126,7 @@ async def get_score(event_id: EventId, state: State, rater: KnownRater, request:
     """Your rating of the event and what became of it."""
     score = None
     if rater is not None:
-        async with state.engine.connect() as connection:
+        async with autocommit(state.engine) as connection:
             score = await scores.get(connection, event_id, whose(rater))
     if score is None:
         raise score_not_found(event_id)
@@ -159,7 +160,7 @@ async def list_scores(
     before = read_cursor(cursor, _CURSOR) if cursor is not None else None
     if rater is None:
         return ScoresResource(scores=[], next_cursor=None)
-    async with state.engine.connect() as connection:
+    async with autocommit(state.engine) as connection:
         found = await scores.list_of_rater(connection, whose(rater), limit=limit + 1, before=before)
     page = found[:limit]
     return ScoresResource(
