@@ -5,7 +5,7 @@ POETRY := $(PYTHON) ../scripts/bootstrap.py poetry
 
 LOCKED := line_provider score_maker arq_worker
 
-.PHONY: help up down reset token test torture soak bench drain sabotage check chart audit licences sbom format stubs lock environment browser
+.PHONY: help up down reset token test torture soak bench drain costs sabotage check chart audit licences sbom format stubs lock environment browser
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +37,9 @@ bench: environment ## requests a second beside a FastAPI handler that does nothi
 
 drain: environment ## how fast a full outbox drains: make drain ROWS=1000000
 	$(IN_ENVIRONMENT) -m benchmarks.drain $(if $(ROWS),--rows $(ROWS))
+
+costs: environment ## count what a rating costs in statements, commits, WAL, Redis commands and RPCs; fails where it costs more
+	$(IN_ENVIRONMENT) -m benchmarks.costs $(ARGS)
 
 sabotage: environment ## take each protection away in turn and see that the checker of `make torture` notices
 	$(IN_ENVIRONMENT) -m pytest tests/test_sabotage.py $(ARGS)

@@ -46,7 +46,7 @@ class Postgres(Process):
     def __init__(self, folder: Path) -> None:
         folder = folder.resolve()
         folder.parent.mkdir(parents=True, exist_ok=True)
-        self._data = folder
+        self.folder = folder
         self._user = _USER_FOR_ROOT if os.geteuid() == 0 else ""
         self._sockets = socket_folder(folder)
         settings = _SETTINGS | {"unix_socket_directories": str(self._sockets)}
@@ -69,13 +69,13 @@ class Postgres(Process):
 
     async def spawn(self) -> None:
         if self._user:
-            _prepare_for(self._user, self._data)
-        if not (self._data / "PG_VERSION").exists():
+            _prepare_for(self._user, self.folder)
+        if not (self.folder / "PG_VERSION").exists():
             await self._initialise()
-        if self._sockets != self._data:
+        if self._sockets != self.folder:
             self._give(self._sockets)
         # At each start: whoever runs this is the superuser.
-        (self._data / "pg_ident.conf").write_text(f'launcher "{_current_user()}" postgres\n')
+        (self.folder / "pg_ident.conf").write_text(f'launcher "{_current_user()}" postgres\n')
         self._forget_dead_postmaster()
         await super().spawn()
 
@@ -88,12 +88,16 @@ class Postgres(Process):
         url = URL.create("postgresql+asyncpg", user, password, database=database, query={"host": str(self._sockets)})
         return url.render_as_string(hide_password=False)
 
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """A session of the superuser, for its caller to close."""
+        return await asyncpg.connect(host=str(self._sockets), user="postgres", database="postgres")
+
     async def create_database(self, name: str, *, owner: str, password: str) -> str:
         """Makes the database and the role that owns it where they are missing; answers with the owner's URL.
 
         Nobody but the owner may connect to it, and the owner to no other.
         """
-        connection = await self._connect()
+        connection = await self.connect()
         try:
             await _ensure_role(connection, owner, password)
             if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
@@ -105,7 +109,7 @@ class Postgres(Process):
 
     async def create_role(self, name: str, *, password: str, database: str) -> str:
         """Makes a role that may connect to the database, with no right inside it; answers with its URL."""
-        connection = await self._connect()
+        connection = await self.connect()
         try:
             await _ensure_role(connection, name, password)
             await connection.execute(f'GRANT CONNECT ON DATABASE "{database}" TO "{name}"')
@@ -115,20 +119,20 @@ class Postgres(Process):
 
     async def _initialise(self) -> None:
         # Made under another name, so that a folder with the right one is always complete.
-        unfinished = self._data.with_name(f"{self._data.name}.unfinished")
+        unfinished = self.folder.with_name(f"{self.folder.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         self._give(unfinished)
         await Process(
-            f"{self._data.name}-initdb",
+            f"{self.folder.name}-initdb",
             [binaries() / "initdb", "--username=postgres", "--auth=reject", *_LOCALE, "-D", unfinished],
-            state=self._data.parent,
+            state=self.folder.parent,
             folder=unfinished,
             environment=lambda: {"LC_ALL": "C"},
             user=self._user,
         ).run()
         (unfinished / "pg_hba.conf").write_text(_CLIENT_AUTHENTICATION)
-        unfinished.replace(self._data)
+        unfinished.replace(self.folder)
 
     def _give(self, folder: Path) -> None:
         if self._user:
@@ -137,7 +141,7 @@ class Postgres(Process):
 
     def _forget_dead_postmaster(self) -> None:
         """PostgreSQL takes whatever process has got the pid of its last run for a server, and refuses to start."""
-        pid_file = self._data / "postmaster.pid"
+        pid_file = self.folder / "postmaster.pid"
         if not pid_file.exists():
             return
         try:
@@ -149,14 +153,11 @@ class Postgres(Process):
 
     async def _accepts_connections(self) -> bool:
         try:
-            connection = await self._connect()
+            connection = await self.connect()
         except (OSError, asyncpg.PostgresError):
             return False
         await connection.close()
         return True
-
-    async def _connect(self) -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(host=str(self._sockets), user="postgres", database="postgres")
 
 
 def binaries() -> Path:
