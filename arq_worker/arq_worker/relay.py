@@ -10,6 +10,7 @@ No transaction is open while line_provider is asked. A crash at any point leaves
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -177,8 +178,9 @@ def _report(answers: _Answers, mine: Sequence[Decision]) -> None:
         metrics.OUTCOME_UNKNOWN.inc(len(messages))
         log.warning("outcome_unknown", messages=len(messages), error=error)
     now = datetime.now(UTC)
+    for (verdict, reason), count in Counter((decision.verdict, decision.reason) for decision in mine).items():
+        metrics.SETTLED.labels(verdict, reason or "").inc(count)
     for decision in mine:
-        metrics.SETTLED.labels(decision.verdict, decision.reason or "").inc()
         metrics.SAGA_SECONDS.observe((now - decision.message.accepted_at).total_seconds())
     if mine:
         log.info("settled", messages=len(mine), rejected=sum(1 for decision in mine if decision.reason))

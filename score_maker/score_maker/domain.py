@@ -4,9 +4,10 @@ A score is what one rater says of one event. Every change of mind is a new versi
 line_provider rules on it. Rulings may come late, twice and out of order; `settle` reaches the same end in any order.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 
@@ -36,8 +37,7 @@ class Refusal(StrEnum):
     NOTHING_TO_WITHDRAW = "nothing_to_withdraw"
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(NamedTuple):
     """One rater's rating of one event.
 
     `value` is what stands as far as the rater is concerned: the latest version's while it is pending or confirmed,
@@ -75,8 +75,7 @@ class OtherVersion:
 Outcome = Score | Unchanged | OtherVersion | Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(NamedTuple):
     """A verdict on one version of a score, with the value that this version asked for."""
 
     version: int
@@ -93,14 +92,28 @@ def settle(score: Score, ruling: Ruling, at: datetime) -> Score:
     has happened. A rejection is compensated: the confirmed value stands again, also when that confirmation arrives
     after the rejection.
     """
-    if ruling.verdict is not Verdict.REJECTED and ruling.version > (score.confirmed_version or 0):
-        score = replace(score, confirmed_value=ruling.value, confirmed_version=ruling.version)
-    if ruling.version == score.version and _decides(ruling, score.state):
-        value = score.value if ruling.verdict is Verdict.REJECTED else ruling.value
-        score = replace(score, value=value, state=_state_after(ruling), reason=ruling.reason, settled_at=at)
-    if score.state is State.REJECTED:
-        score = replace(score, value=score.confirmed_value)
-    return score
+    value, state, reason, settled_at = score.value, score.state, score.reason, score.settled_at
+    confirmed_value, confirmed_version = score.confirmed_value, score.confirmed_version
+    if ruling.verdict is not Verdict.REJECTED and ruling.version > (confirmed_version or 0):
+        confirmed_value, confirmed_version = ruling.value, ruling.version
+    if ruling.version == score.version and _decides(ruling, state):
+        state, reason, settled_at = _state_after(ruling), ruling.reason, at
+        if state is not State.REJECTED:
+            value = ruling.value
+    if state is State.REJECTED:
+        value = confirmed_value
+    return Score(
+        score.event_id,
+        score.rater_id,
+        value,
+        score.version,
+        state,
+        reason,
+        confirmed_value,
+        confirmed_version,
+        score.accepted_at,
+        settled_at,
+    )
 
 
 def _decides(ruling: Ruling, state: State) -> bool:
@@ -160,8 +173,7 @@ def mend(score: Score, applied: AppliedVersion | None, at: datetime) -> tuple[Sc
     adopted = adopt(score.event_id, score.rater_id, applied, at)
     if score.state is State.REJECTED or score.accepted_at <= applied.applied_at:
         return adopted, Mending.ADOPTED
-    said_again = replace(
-        adopted,
+    said_again = adopted._replace(
         value=score.value,
         version=there + 1,
         state=State.PENDING,

@@ -9,6 +9,7 @@ Messages leave the table only when they are settled (see settlement.py), never b
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import bindparam, text
@@ -19,8 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 WAKE_CHANNEL = "scores_outbox"
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxMessage:
+class OutboxMessage(NamedTuple):
     """One version of one score on its way to line_provider. `attempts` counts the claims, this one included."""
 
     id: int
@@ -63,7 +63,7 @@ async def claim(connection: AsyncConnection, *, limit: int, lease: timedelta) ->
     """Claims up to `limit` messages that are due, skipping those that another worker is claiming right now."""
     lease_token = uuid4()
     rows = await connection.execute(_CLAIM, {"limit": limit, "lease_token": lease_token, "lease": lease})
-    return Claim(lease_token, [OutboxMessage(*row) for row in rows])
+    return Claim(lease_token, list(map(OutboxMessage._make, rows)))
 
 
 _POSTPONE = text("""

@@ -5,9 +5,9 @@ that changes the score; so each message is settled once, by whoever held it last
 `domain.settle`; this module only brings the two together.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -18,8 +18,7 @@ from score_maker.outbox import OutboxMessage
 from score_maker.scores import score_of
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """line_provider's verdict on one message; `reason` is set where it was rejected."""
 
     message: OutboxMessage
@@ -84,20 +83,17 @@ async def settle_decisions(
             "lease_token": lease_token,
         },
     )
-    settled_at_by_id = {row.id: row.settled_at for row in taken}
-    mine = sorted(
-        (decision for decision in decisions if decision.message.id in settled_at_by_id),
-        key=lambda decision: _score_key(decision.message),
-    )
+    settled_at_by_id: dict[int, datetime] = dict(taken.all())
+    mine = [decision for decision in decisions if decision.message.id in settled_at_by_id]
     if not mine:
         return []
-    rulings_by_score = {
-        key: [Ruling(d.message.version, d.message.value, d.verdict, d.reason) for d in group]
-        for key, group in groupby(mine, key=lambda decision: _score_key(decision.message))
-    }
-    now = next(iter(settled_at_by_id.values()))
+    now = settled_at_by_id[mine[0].message.id]
+    rulings_by_score: dict[tuple[int, UUID], list[Ruling]] = {}
+    for message, verdict, reason in mine:
+        ruling = Ruling(message.version, message.value, verdict, reason)
+        rulings_by_score.setdefault((message.event_id, message.rater_id), []).append(ruling)
     settled = []
-    for score in await _lock(connection, list(rulings_by_score)):
+    for score in await _lock(connection, rulings_by_score):
         for ruling in rulings_by_score[score.event_id, score.rater_id]:
             score = settle(score, ruling, now)  # noqa: PLW2901 - a fold over the rulings
         settled.append(score)
@@ -105,11 +101,7 @@ async def settle_decisions(
     return mine
 
 
-def _score_key(message: OutboxMessage) -> tuple[int, UUID]:
-    return message.event_id, message.rater_id
-
-
-async def _lock(connection: AsyncConnection, keys: Sequence[tuple[int, UUID]]) -> list[Score]:
+async def _lock(connection: AsyncConnection, keys: Collection[tuple[int, UUID]]) -> list[Score]:
     rows = await connection.execute(
         _LOCK, {"event_ids": [event_id for event_id, _ in keys], "rater_ids": [rater_id for _, rater_id in keys]}
     )

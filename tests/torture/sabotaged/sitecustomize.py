@@ -10,7 +10,6 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -132,7 +131,7 @@ def settling_by_version() -> None:
     from score_maker.domain import Ruling, Score, settle
 
     def settle_any_version(score: Score, ruling: Ruling, at: datetime) -> Score:
-        return settle(score, replace(ruling, version=score.version), at)
+        return settle(score, ruling._replace(version=score.version), at)
 
     if settlement.__dict__["settle"] is not settle:
         raise LookupError("settlement does not settle by domain.settle")
