@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -208,3 +209,15 @@ async def test_a_number_of_seconds_is_a_number(worker_url: str, tmp_path: Path) 
         assert errors.decode().startswith("ARQ_WORKER_LEASE: ")
         assert expected in errors.decode()
     assert (await arq_worker("outbox", "list", worker_url=worker_url))[0] == 0
+
+
+async def test_a_port_for_metrics_that_is_taken_is_one_line_that_names_the_setting(worker_url: str) -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environment = settings(worker_url, "redis://localhost:1", "localhost:1") | {"ARQ_WORKER_METRICS_PORT": port}
+        process = await asyncio.create_subprocess_exec(COMMAND, "run", env=os.environ | environment, stderr=PIPE)
+        _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert errors.decode().splitlines() == [
+        f"ARQ_WORKER_METRICS_PORT: cannot listen on port {port}: Address already in use"
+    ]

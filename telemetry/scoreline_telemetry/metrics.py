@@ -1,6 +1,7 @@
 """Prometheus metrics of a service that speaks no HTTP otherwise, and what every service tells of its build."""
 
 import platform
+import sys
 from importlib.metadata import version
 
 from prometheus_client import Gauge, start_http_server
@@ -15,7 +16,16 @@ def tell_build(service: str) -> None:
 
 
 def serve(service: str, settings: MetricsSettings) -> None:
-    """Answers Prometheus from a thread of its own, where the settings name a port. Raises OSError."""
+    """Answers Prometheus from a thread of its own, where the settings name a port.
+
+    Where nobody can listen there, the process ends with exit code 2 and one line that names the variable.
+    """
     tell_build(service)
-    if settings.metrics_port is not None:
+    if settings.metrics_port is None:
+        return
+    try:
         start_http_server(settings.metrics_port)
+    except OSError as error:
+        variable = f"{settings.model_config.get('env_prefix', '')}METRICS_PORT"
+        print(f"{variable}: cannot listen on port {settings.metrics_port}: {error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
