@@ -7,6 +7,7 @@ import typer
 import uvloop
 
 from score_maker.configuration import load
+from score_maker.http import workers
 from score_maker.http.server import Server, configured
 from score_maker.migrate import migrate as migrate_database
 from score_maker.settings import EXAMPLE, MigrationSettings, Settings
@@ -22,9 +23,17 @@ def serve() -> None:
     settings = load(Settings, example=EXAMPLE)
     logs.configure(settings.log_format)
     listening = _listen(settings.host, settings.port)
-    tell_build("score-maker")
-    with tracing.exporting("score-maker", settings):
-        Server(configured(settings)).run(sockets=[listening])
+    if settings.workers > 1:
+        raise typer.Exit(workers.serve(settings.workers, listening))
+    _serve(settings, listening)
+
+
+@app.command(hidden=True)
+def worker(listening: int, alive: int) -> None:
+    """Serve as one of several processes: on an open socket, until the other end of a pipe closes (both by number)."""
+    settings = load(Settings, example=EXAMPLE)
+    logs.configure(settings.log_format)
+    _serve(settings, socket.socket(fileno=listening), alive)
 
 
 @app.command()
@@ -34,6 +43,12 @@ def migrate() -> None:
     logs.configure(settings.log_format)
     url = settings.owner_database_url or settings.database_url
     uvloop.run(migrate_database(url.get_secret_value(), app_role=settings.app_role, worker_role=settings.worker_role))
+
+
+def _serve(settings: Settings, listening: socket.socket, alive: int | None = None) -> None:
+    tell_build("score-maker")
+    with tracing.exporting("score-maker", settings):
+        Server(configured(settings), alive).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

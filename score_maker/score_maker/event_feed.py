@@ -98,7 +98,7 @@ class EventFeed:
                 reason = f"{error.code().name}: {error.details()}"
             if not self._catalog.is_stale:
                 log.warning("event_watch_lost", reason=reason)
-            self._catalog.is_stale = True
+            self._tell_stale(True)
             # All of score_maker's processes lose line_provider at once and need not come back at once.
             await asyncio.sleep(WATCH_RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
 
@@ -115,10 +115,14 @@ class EventFeed:
                 self._take_all(snapshot)
                 snapshot = None
 
+    def _tell_stale(self, is_stale: bool) -> None:
+        self._catalog.is_stale = is_stale
+        metrics.EVENTS_STALE.set(is_stale)
+
     def _take_all(self, messages: dict[int, events_pb2.Event]) -> None:
         self._messages = messages
         self._catalog.replace_all(map(event_of, messages.values()))
-        self._catalog.is_stale = False
+        self._tell_stale(False)
         self._snapshot_taken.set()
         self._unstored = set(messages)
         self._to_store.set()

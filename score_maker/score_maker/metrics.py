@@ -1,10 +1,15 @@
 """What score_maker tells Prometheus."""
 
+import os
 from functools import cache
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from score_maker.domain import Refusal
+
+# By which prometheus_client keeps what a process counts in files that the others can read.
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 REQUESTS = Counter("scoreline_http_requests_total", "Requests answered", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
@@ -29,8 +34,23 @@ EVENT_CACHE = Counter(
 LISTING_CACHE = Counter(
     "scoreline_listing_cache_total", "Listings of events that were kept (hit) or made (miss)", ["result"]
 )
-EVENTS_STALE = Gauge("scoreline_events_stale", "1 while line_provider is not heard and its events may be out of date")
-STREAM_LISTENERS = Gauge("scoreline_stream_listeners", "Who is told of changes by GET /events/stream")
+EVENTS_STALE = Gauge(
+    "scoreline_events_stale",
+    "1 while line_provider is not heard and its events may be out of date",
+    multiprocess_mode="livemax",
+)
+STREAM_LISTENERS = Gauge(
+    "scoreline_stream_listeners", "Who is told of changes by GET /events/stream", multiprocess_mode="livesum"
+)
+
+
+def registry() -> CollectorRegistry:
+    """What there is to tell: where several processes serve, what they have counted together."""
+    if METRICS_FOLDER not in os.environ:
+        return REGISTRY
+    together = CollectorRegistry()
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    return together
 
 
 @cache

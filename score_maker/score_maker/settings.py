@@ -65,6 +65,8 @@ class Settings(LineProviderSettings, TelemetrySettings):
     """How far the issuer's clock may be from this one."""
     host: str = "127.0.0.1"
     port: int = Field(default=8002, ge=1, le=65535)
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that serve on that port, each with as many connections to the database."""
     database_pool_size: int = Field(default=10, ge=2, le=100)
     max_waiting: int = Field(default=10_000, ge=1)
     """Ratings that may wait for a transaction; more are turned away with 503. As many clients may wait for what becomes

@@ -8,7 +8,12 @@ from prometheus_client import Gauge, start_http_server
 
 from scoreline_telemetry.settings import MetricsSettings
 
-_BUILD = Gauge("scoreline_build_info", "The version that runs, always 1", ["service", "version", "python"])
+_BUILD = Gauge(
+    "scoreline_build_info",
+    "The version that runs, always 1",
+    ["service", "version", "python"],
+    multiprocess_mode="livemax",
+)
 
 
 def tell_build(service: str) -> None:

@@ -48,10 +48,9 @@ async def readyz(state: State, response: Response) -> Readiness:
 
 
 @router.get("/metrics", include_in_schema=False)
-async def tell_metrics(state: State) -> Response:
-    """For Prometheus."""
-    metrics.EVENTS_STALE.set(state.catalog.is_stale)
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+async def tell_metrics() -> Response:
+    """For Prometheus: of all processes that serve on this port."""
+    return Response(generate_latest(metrics.registry()), media_type=CONTENT_TYPE_LATEST)
 
 
 async def readiness(state: AppState) -> Readiness:

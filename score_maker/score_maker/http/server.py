@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from score_maker.http.app import create_app
 from score_maker.http.guards import SECURITY_HEADERS
 from score_maker.http.problems import HEADERS_TOO_LONG, MALFORMED_HTTP, MEDIA_TYPE, ProblemType, document
+from score_maker.http.workers import until_parent_ends
 from score_maker.settings import Settings
 
 # The request line and the headers together; uvicorn itself takes them without end.
@@ -17,13 +18,25 @@ MAX_HEAD_BYTES = 64 * 1024
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which waits for the responses under way when it is told to stop; those that wait too are ended first."""
+    """uvicorn, which waits for the responses under way when it is told to stop; those that wait too are ended first.
+
+    One of several stops also where the pipe `alive` of their parent has closed.
+    """
+
+    def __init__(self, config: uvicorn.Config, alive: int | None = None) -> None:
+        super().__init__(config)
+        self._alive = alive
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._alive is not None:
+            until_parent_ends(self._alive, self._stop)
         await super().startup(sockets)
         # What there is by now stays. Looking through it for garbage again and again takes a third of the time.
         gc.collect()
         gc.freeze()
+
+    def _stop(self) -> None:
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if state := self.lifespan.state.get("app"):

@@ -1,0 +1,3 @@
+from score_maker.cli import main
+
+main()
