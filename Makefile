@@ -32,8 +32,9 @@ torture: environment ## break everything under load and check that nothing is lo
 soak: environment ## the same load and checks with nothing broken: what memory does in a long run
 	PYTHONPATH=tests $(IN_ENVIRONMENT) -m torture --calm $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10)
 
-bench: environment ## requests a second beside a FastAPI handler that does nothing (needs wrk)
-	$(IN_ENVIRONMENT) -m benchmarks.http $(ARGS)
+bench: environment ## how fast it is, each figure beside another of the same run (needs wrk; installs what it compares with)
+	@$(PYTHON) scripts/bootstrap.py poetry install --with bench --quiet
+	$(IN_ENVIRONMENT) -m benchmarks $(ARGS)
 
 drain: environment ## how fast a full outbox drains: make drain ROWS=1000000
 	$(IN_ENVIRONMENT) -m benchmarks.drain $(if $(ROWS),--rows $(ROWS))

@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from uuid import uuid4
 import psutil
 import uvloop
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from devstack.addresses import Address
 from devstack.system import System
@@ -35,10 +36,12 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A part of a drain: what was left at its end, ratings settled per second, and the worker's memory in MiB."""
+    """A part of a drain: what was left at its end, ratings settled per second, and of the worker the processor time
+    that each took (µs) and its memory (MiB)."""
 
     left: int
     per_second: float
+    processor: float
     memory: float
 
 
@@ -50,28 +53,28 @@ class Drain:
         settings = {"ARQ_WORKER_METRICS_PORT": str(self._metrics.port)}
         self.system = System(data, settings=settings, say=print)
 
-    async def measure(self, backlog: int, *, stretches: int) -> list[Stretch]:
-        """Has the worker drain so many ratings that came in while it was away."""
+    async def fill(self, backlog: int, of_events: Sequence[int] = ()) -> float:
+        """Sends the worker away and has so many ratings accepted; answers with how many that were a second."""
+        await self.system.arq_worker.stop()
+        return await fill(self.system, backlog, of_events)
+
+    async def measure(self, backlog: int, *, stretches: int = 1) -> list[Stretch]:
+        """Has the worker drain what was filled in."""
         worker = self.system.arq_worker
-        await worker.stop()
-        engine = create_async_engine(self.system.score_maker_database_url)
-        await _fill(engine, await asyncio.to_thread(self._open_events), backlog)
-        await engine.dispose()
         await worker.start()
         # Its start is not its pace.
         done = await self._until_settled(1)
-        began, result = time.monotonic(), []
+        process = psutil.Process(worker.pid)
+        began, used, result = time.monotonic(), _processor_seconds(process), []
         for goal in (backlog * stretch // stretches for stretch in range(1, stretches + 1)):
             before, done = done, await self._until_settled(goal)
-            now = time.monotonic()
-            memory = psutil.Process(worker.pid).memory_info().rss / 2**20
-            result.append(Stretch(backlog - done, (done - before) / (now - began), memory))
-            began = now
+            now, used_by_now = time.monotonic(), _processor_seconds(process)
+            ratings, memory = done - before, process.memory_info().rss / 2**20
+            result.append(
+                Stretch(backlog - done, ratings / (now - began), (used_by_now - used) / ratings * 1e6, memory)
+            )
+            began, used = now, used_by_now
         return result
-
-    def _open_events(self) -> list[int]:
-        with urlopen(f"{self.system.http_url}/events?phase=open", timeout=5) as response:
-            return [event["event_id"] for event in json.load(response)["events"]]
 
     async def _until_settled(self, goal: int) -> int:
         while (settled := await asyncio.to_thread(self._settled)) < goal:
@@ -88,29 +91,51 @@ class Drain:
             return 0
 
 
-async def _fill(engine: AsyncEngine, event_ids: list[int], ratings: int) -> None:
-    """Accepts ratings as score_maker does, each of somebody new."""
+def _processor_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+async def fill(system: System, ratings: int, of_events: Sequence[int] = ()) -> float:
+    """Accepts ratings as score_maker does, each of somebody new, spread over these events or those that can be rated.
+
+    Answers with how many that were a second.
+    """
+    engine = create_async_engine(system.score_maker_database_url)
+    events = itertools.cycle(of_events or await asyncio.to_thread(open_events, system))
     deadline = datetime.now(UTC) + timedelta(days=1)
-    events = itertools.cycle(event_ids)
+    began = time.perf_counter()
     for start in range(0, ratings, GROUP):
         size = min(GROUP, ratings - start)
         group = [Submission(next(events), uuid4(), 1 + nth % 5, deadline) for nth in range(size)]
         async with engine.begin() as connection:
             await scores.submit(connection, group)
+    per_second = ratings / (time.perf_counter() - began)
+    await engine.dispose()
+    return per_second
+
+
+def open_events(system: System) -> list[int]:
+    """The first of those that can be rated."""
+    with urlopen(f"{system.http_url}/events?phase=open&limit=50", timeout=5) as response:
+        return [event["event_id"] for event in json.load(response)["events"]]
 
 
 async def _main(rows: int, data: Path) -> None:
     drain = Drain(data)
     async with drain.system:
-        small_before = await drain.measure(SMALL_BACKLOG, stretches=1)
+        await drain.fill(SMALL_BACKLOG)
+        small_before = await drain.measure(SMALL_BACKLOG)
+        await drain.fill(rows)
         stretches = await drain.measure(rows, stretches=TENTHS)
-        small_after = await drain.measure(SMALL_BACKLOG, stretches=1)
+        await drain.fill(SMALL_BACKLOG)
+        small_after = await drain.measure(SMALL_BACKLOG)
     paces = [stretch.per_second for stretch in small_before + small_after]
     pace = sum(paces) / len(paces)
-    print(f"\n{'left':>10} {'ratings/s':>10} {'of the pace through ' + str(SMALL_BACKLOG):>28} {'worker, MiB':>12}")
-    for stretch in small_before + stretches + small_after:
-        ratio = stretch.per_second / pace
-        print(f"{stretch.left:>10} {stretch.per_second:>10.0f} {ratio:>28.2f} {stretch.memory:>12.0f}")
+    print(f"\n{'left':>10} {'ratings/s':>10} {'of the small pace':>18} {'worker: µs each':>16} {'MiB':>5}")
+    for each in small_before + stretches + small_after:
+        ratio = each.per_second / pace
+        print(f"{each.left:>10} {each.per_second:>10.0f} {ratio:>18.2f} {each.processor:>16.0f} {each.memory:>5.0f}")
 
 
 def main() -> None:

@@ -1,49 +1,43 @@
-"""What score_maker makes of HTTP beside the framework alone: `make bench`.
+"""What score_maker makes of HTTP beside the framework alone, and beside its database alone.
 
-Both serve the same requests, taking turns, each from one process on the same machine as the load. Ratings are taken
-twice: with arq_worker stopped, which is score_maker and its database alone, and while arq_worker and line_provider work
-through them on the same processors.
+All serve the same, taking turns, each from one process on the same machine as the load. Ratings are taken twice: with
+arq_worker stopped, which is score_maker and its database alone, and while arq_worker and line_provider work through
+them on the same processors.
 """
 
-import argparse
 import asyncio
-import json
+import math
+import re
 import secrets
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.request import urlopen
 
 import psutil
-import uvloop
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from benchmarks import wrk
+from benchmarks import load, wrk
+from benchmarks.drain import open_events
 from devstack.addresses import Address
+from devstack.postgres import binaries
 from devstack.processes import Process
 from devstack.system import MANY_RATERS, System
-from score_maker.raters import RaterTokens
 
-RATERS = 100_000
 CONNECTIONS = 64
 
-_POST = """
-local tokens, events = {{}}, {{{events}}}
-for token in io.lines("{tokens}") do tokens[#tokens + 1] = token end
-math.randomseed({seed})
-request = function()
-    return wrk.format(
-        "POST", "/events/" .. events[math.random(#events)] .. "/score",
-        {{["Authorization"] = "Bearer " .. tokens[math.random(#tokens)], ["Content-Type"] = "application/json"}},
-        '{{"score": ' .. math.random(5) .. '}}')
-end
-"""
-_GET = """
-request = function() return wrk.format("GET", "/events?limit=50") end
+_INSERTS = """
+\\set event random(1, 50)
+\\set value random(1, 5)
+BEGIN;
+INSERT INTO scores (event_id, rater_id, value, version, state, accepted_at)
+VALUES (:event, gen_random_uuid(), :value, 1, 'pending', now()) RETURNING rater_id \\gset
+INSERT INTO scores_outbox (event_id, rater_id, value, version, accepted_at)
+VALUES (:event, :'rater_id', :value, 1, now());
+COMMIT;
 """
 
 
@@ -61,76 +55,99 @@ class Figures:
         return cls(*(statistics.median(getattr(figures, field.name) for figures in each) for field in fields(cls)))
 
 
-async def _main(data: Path, *, rounds: int, seconds: float) -> dict[str, dict[str, Figures]]:
+Measuring = Callable[[], Awaitable[Figures]]
+
+NOOP = "no-op"
+SCORE_MAKER = "score_maker"
+PGBENCH = "pgbench"
+
+GET_EVENTS = "GET /events"
+POST_SCORE = "POST …/score, nothing relayed"
+POST_SCORE_RELAYED = "POST …/score, relayed meanwhile"
+
+
+async def measure(data: Path, *, rounds: int, seconds: float) -> dict[str, dict[str, Figures]]:
+    """The figures of each server, by the requests that it was sent."""
     secret = secrets.token_hex(32)
     settings = {**MANY_RATERS, "SCORE_MAKER_SECRET_KEY": secret}
     noop_address = Address.free()
     noop = Process(
-        "noop",
+        NOOP,
         [sys.executable, "-m", "benchmarks.noop", str(noop_address.port)],
         state=data,
         folder=Path.cwd(),
         is_ready=lambda: asyncio.to_thread(_answers, f"http://{noop_address}/events"),
     )
-    tokens = data / "tokens"
-    mint = RaterTokens(secret).mint
-    tokens.write_text("\n".join(mint().token for _ in range(RATERS)))
-    async with System(data, settings=settings, say=print) as system, noop:
-        events = await asyncio.to_thread(_open_events, system.http_url)
+    tokens = load.tokens(data / "tokens", secret)
+    async with System(data, settings=settings) as system, noop:
+        events = await asyncio.to_thread(open_events, system)
+        script = data / "load.lua"
 
-        def post() -> str:
-            return _POST.format(tokens=tokens, events=", ".join(map(str, events)), seed=secrets.randbelow(2**31))
+        def requests_to(process: Process, url: str, requests: Callable[[], str]) -> Measuring:
+            return lambda: _requests(process, url, script, requests(), seconds=seconds)
 
-        async def compare(name: str, requests: Callable[[], str]) -> dict[str, Figures]:
-            figures = await _compare(
-                requests,
-                {"no-op": (noop, f"http://{noop_address}"), "score_maker": (system.score_maker, system.http_url)},
-                data / "load.lua",
-                rounds=rounds,
-                seconds=seconds,
-            )
-            _print(name, figures)
-            return figures
+        def both(requests: Callable[[], str]) -> dict[str, Measuring]:
+            return {
+                NOOP: requests_to(noop, f"http://{noop_address}", requests),
+                SCORE_MAKER: requests_to(system.score_maker, system.http_url, requests),
+            }
+
+        def rate() -> str:
+            return load.rate(tokens, events)
 
         await system.arq_worker.stop()
-        results = {"get_events": await compare("GET /events", lambda: _GET)}
-        results["post_score"] = await compare("POST …/score, nothing relayed", post)
+        results = {GET_EVENTS: await _in_turns(both(lambda: load.LIST_EVENTS), rounds)}
+        inserts = {PGBENCH: lambda: _inserts(system.score_maker_database_url, data / "inserts.sql", seconds=seconds)}
+        results[POST_SCORE] = await _in_turns(both(rate) | inserts, rounds)
+        await _forget_ratings(system.score_maker_database_url)
         await system.arq_worker.start()
-        results["post_score_relayed"] = await compare("POST …/score, relayed meanwhile", post)
+        results[POST_SCORE_RELAYED] = await _in_turns(both(rate), rounds)
     return results
 
 
-async def _compare(
-    requests: Callable[[], str], servers: dict[str, tuple[Process, str]], script: Path, *, rounds: int, seconds: float
-) -> dict[str, "Figures"]:
-    rows: dict[str, list[Figures]] = {name: [] for name in servers}
+async def _in_turns(servers: Mapping[str, Measuring], rounds: int) -> dict[str, Figures]:
+    measured: dict[str, list[Figures]] = {name: [] for name in servers}
     for _ in range(rounds):
-        for name, (process, url) in servers.items():
-            before = _cpu_seconds(process)
-            load = await asyncio.to_thread(wrk.run, url, script, requests(), seconds=seconds, connections=CONNECTIONS)
-            cpu = (_cpu_seconds(process) - before) / (load.per_second * seconds)
-            rows[name].append(Figures(load.per_second, load.p50, load.p99, cpu * 1e6))
-    return {name: Figures.median(measured) for name, measured in rows.items()}
+        for name, measuring in servers.items():
+            measured[name].append(await measuring())
+    return {name: Figures.median(each) for name, each in measured.items()}
+
+
+async def _requests(process: Process, url: str, script: Path, requests: str, *, seconds: float) -> Figures:
+    before = _cpu_seconds(process)
+    counted = await asyncio.to_thread(wrk.run, url, script, requests, seconds=seconds, connections=CONNECTIONS)
+    cpu = (_cpu_seconds(process) - before) / (counted.per_second * seconds)
+    return Figures(counted.per_second, counted.p50, counted.p99, cpu * 1e6)
+
+
+async def _inserts(database_url: str, script: Path, *, seconds: float) -> Figures:
+    """The two inserts of a rating, in a transaction of their own, from as many clients."""
+    await asyncio.to_thread(script.write_text, _INSERTS)
+    url = database_url.replace("+asyncpg", "")
+    pgbench = await asyncio.create_subprocess_exec(
+        *(binaries() / "pgbench", "--no-vacuum", "--protocol=prepared", f"--file={script}", f"--client={CONNECTIONS}"),
+        *(f"--time={seconds:.0f}", url),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    told, _ = await pgbench.communicate()
+    figures = re.search(r"latency average = ([\d.]+) ms.*tps = ([\d.]+)", told.decode(), re.DOTALL)
+    if pgbench.returncode or figures is None:
+        raise RuntimeError(f"pgbench failed: {told.decode()}")
+    # It tells no percentiles; the average stands for the median.
+    return Figures(float(figures[2]), float(figures[1]), math.nan, math.nan)
+
+
+async def _forget_ratings(database_url: str) -> None:
+    engine = create_async_engine(database_url)
+    async with engine.begin() as connection:
+        await connection.execute(text("TRUNCATE scores, scores_outbox"))
+    await engine.dispose()
 
 
 def _cpu_seconds(process: Process) -> float:
     times = psutil.Process(process.pid).cpu_times()
     return float(times.user + times.system)
-
-
-def _print(name: str, figures: dict[str, Figures]) -> None:
-    base = figures["no-op"]
-    print(f"\n{name}")
-    for who, each in figures.items():
-        print(
-            f"{who:>12} {each.per_second:>8.0f}/s {each.per_second / base.per_second:>6.2f}   p50 {each.p50:6.1f} ms   "
-            f"p99 {each.p99:6.1f} ms   {each.cpu_microseconds:6.0f} µs of its processor each"
-        )
-
-
-def _open_events(url: str) -> list[int]:
-    with urlopen(f"{url}/events?phase=open&limit=50", timeout=5) as response:
-        return [event["event_id"] for event in json.load(response)["events"]]
 
 
 def _answers(url: str) -> bool:
@@ -139,26 +156,3 @@ def _answers(url: str) -> bool:
             return True
     except OSError:
         return False
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.http", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
-    arguments = parser.parse_args()
-    if not wrk.is_installed():
-        sys.exit("wrk is not installed; on Debian, `apt-get install wrk` installs it.")
-    data = Path(tempfile.mkdtemp(prefix="scoreline-bench-"))
-    try:
-        results = uvloop.run(_main(data, rounds=arguments.rounds, seconds=arguments.seconds))
-        if arguments.json is not None:
-            arguments.json.write_text(json.dumps(results, default=asdict, indent=2) + "\n")
-    except subprocess.CalledProcessError as failed:
-        sys.exit(failed.stderr)
-    finally:
-        shutil.rmtree(data)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,118 @@
+"""What the figures become as the tables grow, and where all load is on one event.
+
+A small system and a large one take turns on the same machine.
+"""
+
+import asyncio
+import statistics
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from benchmarks import load, wrk
+from benchmarks.drain import Drain, open_events
+from devstack.system import System
+
+RATINGS = 50_000
+FEW_STORED = 1_000
+MANY_EVENTS = 100_000
+CONNECTIONS = 64
+
+# The same ratings in both databases, so that there is nothing to reconcile.
+_RATINGS = """
+    FROM generate_series(1, :count) AS nth
+    CROSS JOIN LATERAL (SELECT (CAST(:event_ids AS bigint[]))[1 + nth % :events] AS event_id) AS rated
+"""
+_STORE_CONFIRMED = text(f"""
+    INSERT INTO scores (
+        event_id, rater_id, value, version, state, confirmed_value, confirmed_version, accepted_at, settled_at
+    )
+    SELECT event_id, md5(nth::text)::uuid, 1 + nth % 5, 1, 'confirmed', 1 + nth % 5, 1, now(), now() {_RATINGS}
+""")
+_STORE_APPLIED = text(f"""
+    INSERT INTO applied_scores (event_id, rater_id, value, version, applied_at)
+    SELECT event_id, md5(nth::text)::uuid, 1 + nth % 5, 1, now() {_RATINGS}
+""")
+_ADD_UP = text("""
+    UPDATE events
+    SET score_count = rated.count, score_sum = rated.sum, histogram = rated.histogram, revision = revision + 1,
+        status = 'low_score'
+    FROM (
+        SELECT event_id, count(*), sum(value), ARRAY[
+            count(*) FILTER (WHERE value = 1), count(*) FILTER (WHERE value = 2), count(*) FILTER (WHERE value = 3),
+            count(*) FILTER (WHERE value = 4), count(*) FILTER (WHERE value = 5)
+        ] AS histogram
+        FROM applied_scores
+        GROUP BY event_id
+    ) AS rated
+    WHERE events.event_id = rated.event_id
+""")
+_ADD_EVENTS = text("""
+    INSERT INTO events (title, description, starts_at, deadline)
+    SELECT 'Event ' || nth, 'One of many', now() - interval '1 hour', now() + interval '1 day' + nth * interval '1 s'
+    FROM generate_series(1, :count) AS nth
+""")
+
+
+async def measure(data: Path, *, stored: int, rounds: int) -> dict[str, float]:
+    """Each figure of the large system as a share of the small one's in the same round, the median of the rounds."""
+    async with AsyncExitStack() as stack:
+        small, large = Drain(data / "small"), Drain(data / "large")
+        for drain in (small, large):
+            await stack.enter_async_context(drain.system)
+        await _store(small.system, FEW_STORED)
+        await _store(large.system, stored)
+        many_events = await stack.enter_async_context(System(data / "many_events"))
+        await _execute(many_events.line_provider_database_url, _ADD_EVENTS, {"count": MANY_EVENTS})
+        for process in (many_events.line_provider, many_events.score_maker):
+            await process.stop()
+            await process.start()
+        shares: dict[str, list[float]] = {}
+        for _ in range(rounds):
+            few, many = [await _ratings(drain) for drain in (small, large)]
+            hot = await _ratings(small, one_event=True)
+            few_events, hundred_thousand = [await _lists(system, data) for system in (small.system, many_events)]
+            for name, share in (
+                (f"taking ratings, {stored:,} stored against {FEW_STORED:,}", many[0] / few[0]),
+                (f"settling ratings, {stored:,} stored against {FEW_STORED:,}", many[1] / few[1]),
+                ("taking ratings, all of one event", hot[0] / few[0]),
+                ("settling ratings, all of one event", hot[1] / few[1]),
+                (f"GET /events, {MANY_EVENTS:,} events against 104", hundred_thousand / few_events),
+            ):
+                shares.setdefault(name, []).append(share)
+    return {name: statistics.median(measured) for name, measured in shares.items()}
+
+
+async def _ratings(drain: Drain, *, one_event: bool = False) -> tuple[float, float]:
+    """Taken a second, and settled a second."""
+    events = open_events(drain.system)[: 1 if one_event else None]
+    taken = await drain.fill(RATINGS, events)
+    (settling,) = await drain.measure(RATINGS)
+    return taken, settling.per_second
+
+
+async def _lists(system: System, data: Path) -> float:
+    counted = await asyncio.to_thread(
+        wrk.run, system.http_url, data / "load.lua", load.LIST_EVENTS, seconds=3, connections=CONNECTIONS
+    )
+    return counted.per_second
+
+
+async def _store(system: System, count: int) -> None:
+    event_ids = open_events(system)
+    ratings = {"count": count, "event_ids": event_ids, "events": len(event_ids)}
+    await _execute(system.score_maker_database_url, _STORE_CONFIRMED, ratings)
+    await _execute(system.line_provider_database_url, _STORE_APPLIED, ratings)
+    await _execute(system.line_provider_database_url, _ADD_UP, {})
+
+
+async def _execute(url: str, statement: TextClause, values: dict[str, object]) -> None:
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.execute(statement, values)
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text("VACUUM ANALYZE"))
+    await engine.dispose()

@@ -1,0 +1,192 @@
+"""Ratings round the whole loop, as raters see it: how many are confirmed a second, how soon each, and what waits.
+
+A rating's way is measured from the transaction that accepts it to the commit that confirms it, by the clock and the
+commit timestamps of one database; for every rating that comes, not for some. Beside it, in the same run, the floor: the
+two commits and the one RPC, each done alone and one after the other, for one rating.
+"""
+
+import asyncio
+import secrets
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import cycle, islice
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+from httpx import AsyncClient
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from arq_worker.batch_trace import BatchTrace
+from arq_worker.line_provider_client import LineProviderClient
+from benchmarks import load, wrk
+from benchmarks.drain import open_events
+from devstack.processes import Process
+from devstack.system import MANY_RATERS, System
+from score_maker import outbox, scores, settlement
+from score_maker.database import autocommit, create_engine
+from score_maker.line_provider import open_channel
+from score_maker.raters import RaterTokens
+from score_maker.scores import Submission
+
+CONNECTIONS = 64
+ONE_BY_ONE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How long ratings took, in milliseconds."""
+
+    p50: float
+    p99: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> "Ways":
+        hundredths = statistics.quantiles(seconds, n=100)
+        return cls(hundredths[49] * 1e3, hundredths[98] * 1e3)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What was accepted a second, how many of these waited at the end, and how long each took."""
+
+    per_second: float
+    left: int
+    ways: Ways
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    floor: Ways
+    idle: Ways
+    full: Stretch
+    half: Stretch
+    four_fifths: Stretch
+    memory: dict[str, float]
+    """MiB of each process, at the end."""
+
+
+class _Raters:
+    def __init__(self, system: System, engine: AsyncEngine, data: Path, secret: str, *, seconds: float) -> None:
+        self._system = system
+        self._engine = engine
+        self._script = data / "load.lua"
+        self._tokens = load.tokens(data / "tokens", secret)
+        self._mint = RaterTokens(secret).mint
+        self._events = open_events(system)
+        self._seconds = seconds
+
+    async def rate(self, *, per_second: float | None = None) -> Stretch:
+        """As many as can be, or about so many a second."""
+        pause = 0.0
+        if per_second:
+            between = CONNECTIONS / per_second * 1e3
+            # A connection also waits for its answers.
+            pause = between - (await self._send(between, seconds=self._seconds / 4)).p50
+        began = await self._now()
+        counted = await self._send(pause, seconds=self._seconds)
+        left = await self._undecided()
+        return Stretch(counted.per_second, left, await self._ways(began))
+
+    async def _send(self, pause: float, *, seconds: float) -> wrk.Load:
+        requests = load.rate(self._tokens, self._events, pause=pause)
+        return await asyncio.to_thread(
+            wrk.run, self._system.http_url, self._script, requests, seconds=seconds, connections=CONNECTIONS
+        )
+
+    async def rate_one_by_one(self) -> Ways:
+        """Each when the one before has been confirmed, and nobody else does anything."""
+        began = await self._now()
+        async with AsyncClient(base_url=self._system.http_url) as client:
+            for event_id in islice(cycle(self._events), ONE_BY_ONE):
+                headers = {"Authorization": f"Bearer {self._mint().token}", "Prefer": "wait=10"}
+                rated = await client.post(f"/events/{event_id}/score", json={"score": 3}, headers=headers)
+                rated.raise_for_status()
+        return await self._ways(began)
+
+    async def floor(self) -> Ways:
+        """The two commits and the RPC without anything around them. The worker must be away."""
+        system, ways = self._system, []
+        engine = create_engine(system.score_maker_database_url, pool_size=1)
+        deadline = datetime.now(UTC) + timedelta(days=1)
+        async with LineProviderClient(
+            open_channel(system.grpc_address), system.worker_token, timedelta(seconds=10)
+        ) as line_provider:
+            for event_id in islice(cycle(self._events), ONE_BY_ONE):
+                began = time.perf_counter()
+                async with autocommit(engine) as connection:
+                    await scores.submit(connection, [Submission(event_id, uuid4(), 3, deadline)])
+                way = time.perf_counter() - began
+                async with autocommit(engine) as connection:
+                    claim = await outbox.claim(connection, limit=1, lease=timedelta(minutes=1))
+                began = time.perf_counter()
+                decisions = await line_provider.apply(claim.messages, BatchTrace(claim.messages))
+                async with engine.begin() as connection:
+                    await settlement.settle_decisions(connection, claim.lease_token, decisions)
+                ways.append(way + time.perf_counter() - began)
+        await engine.dispose()
+        return Ways.of(ways)
+
+    async def _ways(self, since: datetime) -> Ways:
+        while await self._undecided():
+            await asyncio.sleep(0.1)
+        async with self._engine.connect() as connection:
+            return Ways.of([float(way) for way in await connection.scalars(_WAYS, {"since": since})])
+
+    async def _undecided(self) -> int:
+        async with self._engine.connect() as connection:
+            return int(await connection.scalar(text("SELECT count(*) FROM scores_outbox")) or 0)
+
+    async def _now(self) -> datetime:
+        async with self._engine.connect() as connection:
+            now: datetime = (await connection.execute(text("SELECT now()"))).scalar_one()
+        return now
+
+
+_WAYS = text("""
+    SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin) - accepted_at)
+    FROM scores
+    WHERE accepted_at >= :since AND state = 'confirmed'
+""")
+
+
+async def measure(data: Path, *, seconds: float) -> Loop:
+    secret = secrets.token_hex(32)
+    settings = {**MANY_RATERS, "SCORE_MAKER_SECRET_KEY": secret}
+    async with System(data, settings=settings) as system:
+        await _keep_commit_timestamps(system)
+        engine = create_async_engine(system.score_maker_database_url)
+        raters = _Raters(system, engine, data, secret, seconds=seconds)
+        # Its first seconds are not its pace.
+        await raters.rate()
+        await system.arq_worker.stop()
+        floor = await raters.floor()
+        await system.arq_worker.start()
+        idle = await raters.rate_one_by_one()
+        full = await raters.rate()
+        half = await raters.rate(per_second=full.per_second / 2)
+        four_fifths = await raters.rate(per_second=full.per_second * 0.8)
+        memory = {process.name: _memory(process) for process in system.processes}
+        await engine.dispose()
+    return Loop(floor, idle, full, half, four_fifths, memory)
+
+
+async def _keep_commit_timestamps(system: System) -> None:
+    connection = await system.score_maker_postgres.connect()
+    await connection.execute("ALTER SYSTEM SET track_commit_timestamp = on")
+    await connection.close()
+    # It is read at the server's start alone.
+    await asyncio.gather(system.score_maker.stop(), system.arq_worker.stop())
+    await system.score_maker_postgres.stop()
+    await system.score_maker_postgres.start()
+    await asyncio.gather(system.score_maker.start(), system.arq_worker.start())
+
+
+def _memory(process: Process) -> float:
+    """Of it and of those that it has started, what they share counted once."""
+    main = psutil.Process(process.pid)
+    return sum(each.memory_full_info().pss for each in (main, *main.children(recursive=True))) / 2**20
