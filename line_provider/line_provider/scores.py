@@ -33,6 +33,8 @@ def _status(count: str, total: str) -> str:
     """
 
 
+# The limit has what is applied looked up row by row, so that a batch costs the same however much that is: PostgreSQL
+# keeps its plan, and one made for a short table would read all of it until somebody analyses it.
 # A version that is not above the applied one is a repeat, whatever has become of its event since. Of several versions
 # of one rating that may be applied, the highest is; those below it are then repeats of what it covers.
 _APPLY = text(f"""
@@ -58,7 +60,10 @@ _APPLY = text(f"""
             END AS ruling
         FROM change
         LEFT JOIN event USING (event_id)
-        LEFT JOIN applied_scores AS applied USING (event_id, rater_id)
+        LEFT JOIN LATERAL (
+            SELECT version FROM applied_scores
+            WHERE event_id = change.event_id AND rater_id = change.rater_id LIMIT 1
+        ) AS applied ON true
     ), chosen AS (
         SELECT DISTINCT ON (event_id, rater_id) *
         FROM judged

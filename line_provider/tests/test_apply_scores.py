@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from line_provider import events, scores
+from line_provider.database import create_engine
 from line_provider.domain import Event, EventEdit, Reason, Ruling, ScoreChange, Status, Totals, Verdict
 from line_provider.migrate import migrate
 
@@ -375,3 +376,29 @@ async def test_batches_delivered_twice_shuffled_and_out_of_order_leave_what_one_
             assert Verdict.REJECTED not in seen
         elif message.event_id != OPEN:
             assert seen == {Verdict.REJECTED}
+
+
+async def test_small_batches_never_read_through_a_table_that_nobody_has_analysed(
+    engine: AsyncEngine, database_url: str, add_event: AddEvent
+) -> None:
+    event_id = (await add_event()).event_id
+    # One session, so that its plans are those that PostgreSQL keeps.
+    session = create_engine(database_url, pool_size=1)
+    before = await rows_read_through(session, "applied_scores")
+    for _ in range(40):
+        await apply(session, *(change(event_id) for _ in range(5)))
+    assert await rows_read_through(session, "applied_scores") == before
+    await session.dispose()
+
+
+async def rows_read_through(engine: AsyncEngine, table: str) -> int:
+    """How many rows scans of the whole table have read."""
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT pg_stat_force_next_flush()"))
+    async with engine.connect() as connection:
+        rows: int = (
+            await connection.execute(
+                text("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = :table"), {"table": table}
+            )
+        ).scalar_one()
+    return rows

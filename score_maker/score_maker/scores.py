@@ -47,7 +47,8 @@ class Submission:
 
 # now() is the start of the transaction: the one moment that is both held against the deadline and recorded.
 # To say again what stands, or is on its way to, changes nothing; to say again what was rejected asks again.
-# The limits have those tables looked up row by row, so that a group costs the same however long the tables get.
+# The limits have the tables looked up row by row, so that a group costs the same however long they get: PostgreSQL
+# keeps its plan, and one made for a short table would read all of it until somebody analyses it.
 # The notification is delivered by the commit, once however many rows it speaks of.
 _SUBMIT = text("""
     WITH submitted AS (
@@ -75,7 +76,10 @@ _SUBMIT = text("""
                 ELSE 'accepted'
             END AS ruling
         FROM submitted
-        LEFT JOIN scores AS standing USING (event_id, rater_id)
+        LEFT JOIN LATERAL (
+            SELECT value, version, state FROM scores
+            WHERE event_id = submitted.event_id AND rater_id = submitted.rater_id LIMIT 1
+        ) AS standing ON true
         LEFT JOIN LATERAL (
             SELECT event_id FROM final_results WHERE event_id = submitted.event_id LIMIT 1
         ) AS final ON true
@@ -97,7 +101,10 @@ _SUBMIT = text("""
         SELECT * FROM written
         UNION ALL
         SELECT standing.*
-        FROM judged JOIN scores AS standing USING (event_id, rater_id)
+        FROM judged
+        CROSS JOIN LATERAL (
+            SELECT * FROM scores WHERE event_id = judged.event_id AND rater_id = judged.rater_id LIMIT 1
+        ) AS standing
         WHERE ruling IN ('unchanged', 'other_version')
     ), queued AS (
         INSERT INTO scores_outbox (event_id, rater_id, value, version, accepted_at, trace_context)

@@ -37,13 +37,17 @@ _TAKE = text("""
     RETURNING message.id, now() AS settled_at
 """)
 
+# Here and below scores are looked up one by one, as in scores.py and for its reason.
 _LOCK = text("""
-    SELECT scores.*
-    FROM scores
-    JOIN unnest(CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[])) AS decided(event_id, rater_id)
-        USING (event_id, rater_id)
-    ORDER BY event_id, rater_id
-    FOR UPDATE OF scores
+    SELECT locked.*
+    FROM (
+        SELECT *
+        FROM unnest(CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[])) AS d(event_id, rater_id)
+        ORDER BY event_id, rater_id
+    ) AS decided
+    CROSS JOIN LATERAL (
+        SELECT * FROM scores WHERE event_id = decided.event_id AND rater_id = decided.rater_id FOR UPDATE
+    ) AS locked
 """)
 
 _WRITE = text("""
@@ -61,7 +65,11 @@ _WRITE = text("""
             event_id, rater_id, value, version, state, reason, confirmed_value, confirmed_version, accepted_at,
             settled_at
         )
-        WHERE scores.event_id = settled.event_id AND scores.rater_id = settled.rater_id
+        CROSS JOIN LATERAL (
+            SELECT ctid AS place FROM scores
+            WHERE event_id = settled.event_id AND rater_id = settled.rater_id LIMIT 1
+        ) AS locked
+        WHERE scores.ctid = locked.place
     )
     SELECT pg_notify('scores_settled', '')
 """)

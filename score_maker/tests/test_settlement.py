@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from score_maker import outbox, scores
+from score_maker.database import create_engine
 from score_maker.domain import Score, State, Verdict
 from score_maker.outbox import Claim, OutboxMessage
 from score_maker.scores import Submission
@@ -128,3 +129,32 @@ async def test_a_decision_settles_once(engine: AsyncEngine) -> None:
     claimed = await claim(engine)
     assert len(await settle(engine, claimed, applied(claimed.messages[0]))) == 1
     assert await settle(engine, claimed, applied(claimed.messages[0])) == []
+
+
+async def test_small_groups_never_read_through_a_table_that_nobody_has_analysed(
+    engine: AsyncEngine, owner_url: str
+) -> None:
+    # One session, so that its plans are those that PostgreSQL keeps.
+    session = create_engine(owner_url, pool_size=1)
+    before = await rows_read_through(session, "scores")
+    deadline = datetime.now(UTC) + timedelta(hours=1)
+    for _ in range(40):
+        async with session.begin() as connection:
+            await scores.submit(connection, [Submission(1, uuid4(), 4, deadline) for _ in range(10)])
+        claimed = await claim(session)
+        assert len(await settle(session, claimed, *map(applied, claimed.messages))) == 10
+    assert await rows_read_through(session, "scores") == before
+    await session.dispose()
+
+
+async def rows_read_through(engine: AsyncEngine, table: str) -> int:
+    """How many rows scans of the whole table have read."""
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT pg_stat_force_next_flush()"))
+    async with engine.connect() as connection:
+        rows: int = (
+            await connection.execute(
+                text("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = :table"), {"table": table}
+            )
+        ).scalar_one()
+    return rows
