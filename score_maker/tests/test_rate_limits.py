@@ -85,8 +85,6 @@ async def test_limits_can_be_off(settings: Settings, line_provider: ScriptedLine
 async def test_both_limits_are_one_question_to_redis_and_writes_at_once_share_it(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = RateLimits(redis, rater=RateLimitItemPerMinute(100), address=RateLimitItemPerMinute(100))
-    await limits.hit(address="192.0.2.1", rater=str(uuid4()))
     asked: list[int] = []
 
     class CountingPipeline(Pipeline):
@@ -95,18 +93,42 @@ async def test_both_limits_are_one_question_to_redis_and_writes_at_once_share_it
             return await super().execute(raise_on_error)
 
     monkeypatch.setattr("redis.asyncio.client.Pipeline", CountingPipeline)
-    await asyncio.gather(*(limits.hit(address="192.0.2.1", rater=str(uuid4())) for _ in range(10)))
-    assert asked == [1]
+    async with RateLimits(redis, rater=RateLimitItemPerMinute(1), address=RateLimitItemPerMinute(100)) as limits:
+        await limits.hit(address="192.0.2.1", rater=str(uuid4()))
+        asked.clear()
+        await asyncio.gather(*(limits.hit(address="192.0.2.1", rater=str(uuid4())) for _ in range(10)))
+        assert asked == [1]
+
+
+async def test_whoever_is_far_from_a_limit_does_not_wait_for_redis_and_is_counted_nonetheless(
+    redis: Redis, valkey: Valkey
+) -> None:
+    limit = RateLimitItemPerMinute(20)
+    async with RateLimits(redis, rater=limit, address=None) as limits:
+        assert [await limits.hit(address=None, rater="eager") for _ in range(3)] == [None] * 3
+        await redis.client_pause(100_000, all=False)
+        async with asyncio.timeout(10):
+            assert [await limits.hit(address=None, rater="eager") for _ in range(7)] == [None] * 7
+        async with Redis.from_url(valkey.url) as another:
+            await another.client_unpause()
+    # Another process has not heard of it, and learns of it at once.
+    async with RateLimits(redis, rater=limit, address=None) as limits:
+        assert await limits.hit(address=None, rater="eager") is None
+    async with RateLimits(redis, rater=limit, address=None) as limits:
+        answers = [await limits.hit(address=None, rater="eager")]
+        await limits.until_counted()
+        answers += [await limits.hit(address=None, rater="eager") for _ in range(30)]
+    assert sum(answer is None for answer in answers) == 9
 
 
 async def test_limits_are_kept_one_by_one_however_many_are_asked_for_at_once(redis: Redis) -> None:
-    limits = RateLimits(redis, rater=RateLimitItemPerMinute(2), address=RateLimitItemPerMinute(400))
     raters = [str(uuid4()) for _ in range(250)]
-    answers = await asyncio.gather(*(limits.hit(address="192.0.2.1", rater=rater) for rater in raters * 2))
-    assert sum(answer is None for answer in answers) == 400
-    assert {answer.subject for answer in answers if answer is not None} == {"address"}
-    answers = await asyncio.gather(*(limits.hit(address="192.0.2.2", rater=raters[0]) for _ in range(3)))
-    assert [answer and answer.subject for answer in answers] == ["rater"] * 3
+    async with RateLimits(redis, rater=RateLimitItemPerMinute(2), address=RateLimitItemPerMinute(400)) as limits:
+        answers = await asyncio.gather(*(limits.hit(address="192.0.2.1", rater=rater) for rater in raters * 2))
+        assert sum(answer is None for answer in answers) == 400
+        assert {answer.subject for answer in answers if answer is not None} == {"address"}
+        answers = await asyncio.gather(*(limits.hit(address="192.0.2.2", rater=raters[0]) for _ in range(3)))
+        assert [answer and answer.subject for answer in answers] == ["rater"] * 3
 
 
 async def test_ratings_go_on_while_redis_is_away_and_are_limited_again_once_it_is_back(
@@ -146,11 +168,11 @@ async def test_a_redis_that_hangs_is_asked_once_and_then_left_alone_for_a_while(
 
 
 async def test_the_scripts_that_a_restarted_redis_has_forgotten_are_loaded_again(redis: Redis) -> None:
-    limits = RateLimits(redis, rater=None, address=RateLimitItemPerMinute(2))
-    assert await limits.hit(address="192.0.2.1", rater=None) is None
-    await redis.script_flush()
-    assert await limits.hit(address="192.0.2.1", rater=None) is None
-    assert await limits.hit(address="192.0.2.1", rater=None) is not None
+    async with RateLimits(redis, rater=None, address=RateLimitItemPerMinute(2)) as limits:
+        assert await limits.hit(address="192.0.2.1", rater=None) is None
+        await redis.script_flush()
+        assert await limits.hit(address="192.0.2.1", rater=None) is None
+        assert await limits.hit(address="192.0.2.1", rater=None) is not None
 
 
 async def test_forwarded_addresses_count_only_from_the_proxies_that_are_trusted(

@@ -76,7 +76,9 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
         stack.push_async_callback(redis.aclose)
         counting_redis = open_redis(redis_url, timeout_seconds=TIMEOUT_SECONDS)
         stack.push_async_callback(counting_redis.aclose)
-        rate_limits = RateLimits(counting_redis, rater=settings.rate_limit_rater, address=settings.rate_limit_address)
+        rate_limits = await stack.enter_async_context(
+            RateLimits(counting_redis, rater=settings.rate_limit_rater, address=settings.rate_limit_address)
+        )
         channel = await stack.enter_async_context(
             open_channel(settings.line_provider_address, settings.line_provider_credentials())
         )
