@@ -29,8 +29,6 @@ async def finalize_events(engine: AsyncEngine, line_provider: LineProviderClient
             due = [event.event_id for event in page if event.deadline < ended_by]
             totals = await reconciliation.totals(connection, due)
         for event_id, own in totals.items():
-            if own.undecided:
-                continue
             try:
                 finalized_at = await line_provider.finalize(event_id, count=own.count, total=own.sum)
             except LineProviderRefuses as refusal:

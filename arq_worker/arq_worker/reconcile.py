@@ -71,9 +71,8 @@ class Reconciler:
 
     async def _reconcile(self, events: Sequence[EventRecord], *, every_rating: bool) -> Counter[Mending]:
         before = await self._own_totals([event.event_id for event in events])
-        quiet = [event_id for event_id, own in before.items() if not own.undecided]
-        there = await self._line_provider.totals(quiet)
-        after = await self._own_totals(quiet)
+        there = await self._line_provider.totals(list(before))
+        after = await self._own_totals(list(before))
         mended = Counter[Mending]()
         for event in events:
             own = after.get(event.event_id)

@@ -22,33 +22,38 @@ from score_maker.tables import final_results, last_reconciliation, scores
 
 @dataclass(frozen=True, slots=True)
 class OwnTotals:
-    """What is confirmed of one event, how many versions await a ruling, and when the last one got it.
+    """What is confirmed of one event, and when the last version got its ruling.
 
     Every ruling moves `last_settled_at`: two equal totals were the same all the time between.
     """
 
     count: int
     sum: int
-    undecided: int
     last_settled_at: datetime | None
 
 
+# The ratings of other events are not even read: while there are messages of them, they are about to change.
 _TOTALS = text("""
-    SELECT wanted.event_id,
-        count(confirmed_value) AS ratings,
-        coalesce(sum(confirmed_value), 0)::bigint AS sum,
-        (SELECT count(*) FROM scores_outbox AS message WHERE message.event_id = wanted.event_id) AS undecided,
-        max(settled_at) AS last_settled_at
-    FROM unnest(CAST(:event_ids AS bigint[])) AS wanted(event_id)
-    LEFT JOIN scores USING (event_id)
-    GROUP BY wanted.event_id
+    WITH quiet AS MATERIALIZED (
+        SELECT event_id
+        FROM unnest(CAST(:event_ids AS bigint[])) AS wanted(event_id)
+        WHERE NOT EXISTS (SELECT FROM scores_outbox AS message WHERE message.event_id = wanted.event_id)
+    )
+    SELECT quiet.event_id, decided.*
+    FROM quiet
+    CROSS JOIN LATERAL (
+        SELECT count(confirmed_value) AS ratings, coalesce(sum(confirmed_value), 0)::bigint AS sum,
+            max(settled_at) AS last_settled_at
+        FROM scores
+        WHERE event_id = quiet.event_id
+    ) AS decided
 """)
 
 
 async def totals(connection: AsyncConnection, event_ids: Sequence[int]) -> dict[int, OwnTotals]:
-    """The totals of each of these events, all as of one moment."""
+    """The totals of those of these events of which nothing is undecided, all as of one moment."""
     rows = await connection.execute(_TOTALS, {"event_ids": event_ids})
-    return {row.event_id: OwnTotals(row.ratings, row.sum, row.undecided, row.last_settled_at) for row in rows}
+    return {row.event_id: OwnTotals(row.ratings, row.sum, row.last_settled_at) for row in rows}
 
 
 async def list_scores(

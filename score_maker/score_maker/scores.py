@@ -180,10 +180,11 @@ def score_of(row: Row[Any]) -> Score:
 
 
 _GET_EACH = text("""
-    SELECT scores.*
-    FROM scores
-    JOIN unnest(CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[])) AS wanted(event_id, rater_id)
-        USING (event_id, rater_id)
+    SELECT found.*
+    FROM unnest(CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[])) AS wanted(event_id, rater_id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM scores WHERE event_id = wanted.event_id AND rater_id = wanted.rater_id LIMIT 1
+    ) AS found
 """)
 
 
