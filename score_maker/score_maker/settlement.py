@@ -51,25 +51,27 @@ _LOCK = text("""
 """)
 
 _WRITE = text("""
-    WITH written AS (
-        UPDATE scores
-        SET value = settled.value, version = settled.version, state = settled.state, reason = settled.reason,
-            confirmed_value = settled.confirmed_value, confirmed_version = settled.confirmed_version,
-            accepted_at = settled.accepted_at, settled_at = settled.settled_at
+    WITH settled AS (
+        SELECT s.*, locked.place
         FROM unnest(
             CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[]), CAST(:values AS smallint[]),
             CAST(:versions AS int[]), CAST(:states AS text[]), CAST(:reasons AS text[]),
             CAST(:confirmed_values AS smallint[]), CAST(:confirmed_versions AS int[]),
             CAST(:accepted_ats AS timestamptz[]), CAST(:settled_ats AS timestamptz[])
-        ) AS settled(
+        ) AS s(
             event_id, rater_id, value, version, state, reason, confirmed_value, confirmed_version, accepted_at,
             settled_at
         )
         CROSS JOIN LATERAL (
-            SELECT ctid AS place FROM scores
-            WHERE event_id = settled.event_id AND rater_id = settled.rater_id LIMIT 1
+            SELECT ctid AS place FROM scores WHERE event_id = s.event_id AND rater_id = s.rater_id LIMIT 1
         ) AS locked
-        WHERE scores.ctid = locked.place
+    ), written AS (
+        UPDATE scores
+        SET value = settled.value, version = settled.version, state = settled.state, reason = settled.reason,
+            confirmed_value = settled.confirmed_value, confirmed_version = settled.confirmed_version,
+            accepted_at = settled.accepted_at, settled_at = settled.settled_at
+        FROM settled
+        WHERE scores.ctid = settled.place AND scores.event_id = settled.event_id
     )
     SELECT pg_notify('scores_settled', '')
 """)
