@@ -56,7 +56,8 @@ async def served(
 
 
 def workers(process: Process) -> list[psutil.Process]:
-    return [each for each in psutil.Process(process.pid).children() if "worker" in each.cmdline()]
+    children = psutil.Process(process.pid).children()
+    return [each for each in children if each.status() != psutil.STATUS_ZOMBIE and "worker" in each.cmdline()]
 
 
 async def until_serving(process: Process) -> None:
