@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 from uuid import uuid4
 
@@ -48,10 +49,10 @@ class Stretch:
 class Drain:
     """A system whose worker can be asked how much it has settled."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, **options: Any) -> None:
         self._metrics = Address.free()
         settings = {"ARQ_WORKER_METRICS_PORT": str(self._metrics.port)}
-        self.system = System(data, settings=settings, say=print)
+        self.system = System(data, settings=settings, **options)
 
     async def fill(self, backlog: int, of_events: Sequence[int] = ()) -> float:
         """Sends the worker away and has so many ratings accepted; answers with how many that were a second."""
@@ -122,7 +123,7 @@ def open_events(system: System) -> list[int]:
 
 
 async def _main(rows: int, data: Path) -> None:
-    drain = Drain(data)
+    drain = Drain(data, say=print)
     async with drain.system:
         await drain.fill(SMALL_BACKLOG)
         small_before = await drain.measure(SMALL_BACKLOG)

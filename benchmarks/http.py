@@ -36,7 +36,7 @@ BEGIN;
 INSERT INTO scores (event_id, rater_id, value, version, state, accepted_at)
 VALUES (:event, gen_random_uuid(), :value, 1, 'pending', now()) RETURNING rater_id \\gset
 INSERT INTO scores_outbox (event_id, rater_id, value, version, accepted_at)
-VALUES (:event, :'rater_id', :value, 1, now());
+VALUES (:event, :rater_id, :value, 1, now());
 COMMIT;
 """
 
@@ -128,7 +128,7 @@ async def _inserts(database_url: str, script: Path, *, seconds: float) -> Figure
         *(binaries() / "pgbench", "--no-vacuum", "--protocol=prepared", f"--file={script}", f"--client={CONNECTIONS}"),
         *(f"--time={seconds:.0f}", url),
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.STDOUT,
     )
     told, _ = await pgbench.communicate()
     figures = re.search(r"latency average = ([\d.]+) ms.*tps = ([\d.]+)", told.decode(), re.DOTALL)

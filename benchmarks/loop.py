@@ -83,10 +83,11 @@ class _Raters:
     async def rate(self, *, per_second: float | None = None) -> Stretch:
         """As many as can be, or about so many a second."""
         pause = 0.0
-        if per_second:
-            between = CONNECTIONS / per_second * 1e3
-            # A connection also waits for its answers.
-            pause = between - (await self._send(between, seconds=self._seconds / 4)).p50
+        for _ in range(2 if per_second else 0):
+            answered = await self._send(pause, seconds=self._seconds / 4)
+            # What a connection spends on a request besides its pause.
+            spent = CONNECTIONS / answered.per_second * 1e3 - pause
+            pause = max(0, CONNECTIONS / (per_second or 1) * 1e3 - spent)
         began = await self._now()
         counted = await self._send(pause, seconds=self._seconds)
         left = await self._undecided()

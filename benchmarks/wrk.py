@@ -31,9 +31,12 @@ def is_installed() -> bool:
 
 
 def run(url: str, script: Path, requests: str, *, seconds: float, connections: int) -> Load:
-    """Sends what the Lua function `request` in `requests` makes. Raises RuntimeError where not every answer is fine."""
+    """Sends what the Lua function `request` in `requests` makes, for whole seconds, one at least.
+
+    Raises RuntimeError where not every answer is fine.
+    """
     script.write_text(requests + _REPORT)
-    command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:g}s"]
+    command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{max(1, round(seconds))}s"]
     done = subprocess.run([*command, "--script", script, url], check=True, capture_output=True, text=True)
     counted = json.loads(done.stdout.splitlines()[-1])
     if counted["failed"]:
