@@ -129,9 +129,12 @@ class _Counter:
             self._know(0, now)
         return 2 * (self.used + 1) <= self.limit.amount
 
-    def learn(self, answer: int, now: float) -> bool:
-        """From the script, which answers with what is used by now, or that nothing was left: then this is False."""
-        self._know(answer if answer != _NOTHING_LEFT else self.limit.amount, now)
+    def learn(self, answer: int, behind: int, now: float) -> bool:
+        """From the script, which answers with what is used by now, or that nothing was left: then this is False.
+
+        `behind` are those whom it has not counted yet.
+        """
+        self._know(behind + (answer if answer != _NOTHING_LEFT else self.limit.amount), now)
         return answer != _NOTHING_LEFT
 
     def _know(self, used: int, now: float) -> None:
@@ -231,6 +234,7 @@ class _Counters(RedisStorage):
         return await hit.admitted
 
     async def until_counted(self) -> None:
+        """Returns once Redis has counted, or failed to."""
         if self._asking is not None:
             await asyncio.wait({self._asking})
 
@@ -275,7 +279,10 @@ class _Counters(RedisStorage):
             log.warning("rate_limits_resumed")
         self._is_away = False
         now = asyncio.get_running_loop().time()
-        return [question.counter.learn(answer, now) for question, answer in zip(questions, answers, strict=True)]
+        return [
+            question.counter.learn(answer, self._behind.get(question.counter, 0), now)
+            for question, answer in zip(questions, answers, strict=True)
+        ]
 
     async def _ask_redis(self, questions: Sequence[_Question]) -> list[int]:
         async with self._redis.pipeline(transaction=False) as pipeline:
