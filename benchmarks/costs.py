@@ -25,16 +25,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from urllib.request import urlopen
 from uuid import uuid4
 
 import uvloop
 from httpx import AsyncClient
-from prometheus_client.parser import text_string_to_metric_families
 
 from arq_worker.circuit_breaker import CircuitBreaker
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.relay import Relay
+from benchmarks.drain import open_events
+from benchmarks.looking import total
 from devstack.addresses import Address
 from devstack.postgres import Postgres, binaries
 from devstack.statement_log import StatementLog
@@ -117,12 +117,12 @@ class Accounts:
         places = {database.name: await database.place() for database in self._databases}
         for database in self._databases:
             database.statements.forget()
-        commands, calls = await self._redis_commands(), await asyncio.to_thread(self._calls)
+        commands, calls = await self._redis_commands(), await self._calls()
         await work()
         costs: Costs = {
             # Those of scripts are among them; this question is not.
             "Redis commands": await self._redis_commands() - commands - 1,
-            "RPCs": await asyncio.to_thread(self._calls) - calls,
+            "RPCs": await self._calls() - calls,
         }
         for database in self._databases:
             costs |= await database.counted(places[database.name])
@@ -133,11 +133,8 @@ class Accounts:
     async def _redis_commands(self) -> int:
         return int((await self._redis.info("stats"))["total_commands_processed"])
 
-    def _calls(self) -> int:
-        with urlopen(f"http://{self._metrics.local}/metrics", timeout=5) as response:
-            families = text_string_to_metric_families(response.read().decode())
-            samples = itertools.chain.from_iterable(family.samples for family in families)
-            return int(sum(sample.value for sample in samples if sample.name == "scoreline_rpcs_total"))
+    async def _calls(self) -> int:
+        return await asyncio.to_thread(total, self._metrics, "scoreline_rpcs_total")
 
 
 async def count(data: Path) -> dict[str, Costs]:
@@ -150,7 +147,7 @@ async def count(data: Path) -> dict[str, Costs]:
         databases = []
         servers = {"score_maker": system.score_maker_postgres, "line_provider": system.line_provider_postgres}
         for name, postgres in servers.items():
-            await _keep_from_vacuuming(postgres)
+            await postgres.alter_system({"autovacuum": "off"})
             statements = await stack.enter_async_context(StatementLog(postgres))
             databases.append(Database(name, postgres, statements))
         accounts = Accounts(system, databases, metrics)
@@ -167,8 +164,7 @@ async def _count_requests(accounts: Accounts, system: System, raters: RaterToken
         return {"Authorization": f"Bearer {raters.mint().token}"}
 
     async with AsyncClient(base_url=system.http_url) as client:
-        found = await client.get("/events", params={"phase": "open"})
-        events = [event["event_id"] for event in found.json()["events"]]
+        events = await asyncio.to_thread(open_events, system)
         known = somebody()
 
         async def rate(ratings: int = THOUSAND) -> None:
@@ -183,14 +179,13 @@ async def _count_requests(accounts: Accounts, system: System, raters: RaterToken
         # What is asked for the first time only is no cost of a rating.
         await rate(10)
         await accounts.enter("a rating that comes alone", rate, times=THOUSAND)
+        (await client.post(f"/events/{events[0]}/score", json={"score": 5}, headers=known)).raise_for_status()
         for name, path, headers in (
             ("a list of events, for a reader who never rated", "/events", {}),
             ("a list of events, with the reader's scores", "/events", known),
             ("an event, for a reader who never rated", f"/events/{events[0]}", {}),
             ("a score", f"/events/{events[0]}/score", known),
         ):
-            if path.endswith("/score"):
-                (await client.post(path, json={"score": 5}, headers=known)).raise_for_status()
             await read(path, headers, 10)
             await accounts.enter(name, partial(read, path, headers), times=THOUSAND)
     return events
@@ -220,15 +215,6 @@ async def _count_groups(accounts: Accounts, system: System, events: Sequence[int
         await accounts.enter("a batch of 1,000 ratings, relayed and settled", relay.drain, times=10)
     await engine.dispose()
     await worker_engine.dispose()
-
-
-async def _keep_from_vacuuming(postgres: Postgres) -> None:
-    connection = await postgres.connect()
-    try:
-        await connection.execute("ALTER SYSTEM SET autovacuum = off")
-        await connection.execute("SELECT pg_reload_conf()")
-    finally:
-        await connection.close()
 
 
 def regressions(costs: Mapping[str, Costs], baseline: Mapping[str, Costs]) -> list[str]:

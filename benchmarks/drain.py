@@ -21,9 +21,9 @@ from uuid import uuid4
 
 import psutil
 import uvloop
-from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from benchmarks.looking import processor_seconds, total
 from devstack.addresses import Address
 from devstack.system import System
 from score_maker import scores
@@ -65,12 +65,11 @@ class Drain:
         await worker.start()
         # Its start is not its pace.
         done = await self._until_settled(1)
-        process = psutil.Process(worker.pid)
-        began, used, result = time.monotonic(), _processor_seconds(process), []
+        began, used, result = time.monotonic(), processor_seconds(worker), []
         for goal in (backlog * stretch // stretches for stretch in range(1, stretches + 1)):
             before, done = done, await self._until_settled(goal)
-            now, used_by_now = time.monotonic(), _processor_seconds(process)
-            ratings, memory = done - before, process.memory_info().rss / 2**20
+            now, used_by_now = time.monotonic(), processor_seconds(worker)
+            ratings, memory = done - before, psutil.Process(worker.pid).memory_info().rss / 2**20
             result.append(
                 Stretch(backlog - done, ratings / (now - began), (used_by_now - used) / ratings * 1e6, memory)
             )
@@ -84,17 +83,9 @@ class Drain:
 
     def _settled(self) -> int:
         try:
-            with urlopen(f"http://{self._metrics.local}/metrics", timeout=5) as response:
-                families = text_string_to_metric_families(response.read().decode())
-                samples = itertools.chain.from_iterable(family.samples for family in families)
-                return int(sum(sample.value for sample in samples if sample.name == "scoreline_settled_total"))
+            return total(self._metrics, "scoreline_settled_total")
         except OSError:
             return 0
-
-
-def _processor_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 async def fill(system: System, ratings: int, of_events: Sequence[int] = ()) -> float:

@@ -3,7 +3,6 @@
 A small system and a large one take turns on the same machine.
 """
 
-import asyncio
 import statistics
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,7 +17,6 @@ from devstack.system import System
 RATINGS = 50_000
 FEW_STORED = 1_000
 MANY_EVENTS = 100_000
-CONNECTIONS = 64
 
 # The same ratings in both databases, so that there is nothing to reconcile.
 _RATINGS = """
@@ -97,10 +95,7 @@ async def _ratings(drain: Drain, *, one_event: bool = False) -> tuple[float, flo
 
 
 async def _lists(system: System, data: Path) -> float:
-    counted = await asyncio.to_thread(
-        wrk.run, system.http_url, data / "load.lua", load.LIST_EVENTS, seconds=3, connections=CONNECTIONS
-    )
-    return counted.per_second
+    return (await wrk.run(system.http_url, data / "load.lua", load.LIST_EVENTS, seconds=3)).per_second
 
 
 async def _store(system: System, count: int) -> None:

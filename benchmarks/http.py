@@ -16,18 +16,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.request import urlopen
 
-import psutil
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from benchmarks import load, wrk
 from benchmarks.drain import open_events
+from benchmarks.looking import processor_seconds
 from devstack.addresses import Address
 from devstack.postgres import binaries
 from devstack.processes import Process
 from devstack.system import MANY_RATERS, System
-
-CONNECTIONS = 64
 
 _INSERTS = """
 \\set event random(1, 50)
@@ -114,9 +112,9 @@ async def _in_turns(servers: Mapping[str, Measuring], rounds: int) -> dict[str, 
 
 
 async def _requests(process: Process, url: str, script: Path, requests: str, *, seconds: float) -> Figures:
-    before = _cpu_seconds(process)
-    counted = await asyncio.to_thread(wrk.run, url, script, requests, seconds=seconds, connections=CONNECTIONS)
-    cpu = (_cpu_seconds(process) - before) / (counted.per_second * seconds)
+    before = processor_seconds(process)
+    counted = await wrk.run(url, script, requests, seconds=seconds)
+    cpu = (processor_seconds(process) - before) / (counted.per_second * seconds)
     return Figures(counted.per_second, counted.p50, counted.p99, cpu * 1e6)
 
 
@@ -125,7 +123,13 @@ async def _inserts(database_url: str, script: Path, *, seconds: float) -> Figure
     await asyncio.to_thread(script.write_text, _INSERTS)
     url = database_url.replace("+asyncpg", "")
     pgbench = await asyncio.create_subprocess_exec(
-        *(binaries() / "pgbench", "--no-vacuum", "--protocol=prepared", f"--file={script}", f"--client={CONNECTIONS}"),
+        *(
+            binaries() / "pgbench",
+            "--no-vacuum",
+            "--protocol=prepared",
+            f"--file={script}",
+            f"--client={wrk.CONNECTIONS}",
+        ),
         *(f"--time={seconds:.0f}", url),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -143,11 +147,6 @@ async def _forget_ratings(database_url: str) -> None:
     async with engine.begin() as connection:
         await connection.execute(text("TRUNCATE scores, scores_outbox"))
     await engine.dispose()
-
-
-def _cpu_seconds(process: Process) -> float:
-    times = psutil.Process(process.pid).cpu_times()
-    return float(times.user + times.system)
 
 
 def _answers(url: str) -> bool:

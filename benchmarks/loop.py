@@ -33,7 +33,6 @@ from score_maker.line_provider import open_channel
 from score_maker.raters import RaterTokens
 from score_maker.scores import Submission
 
-CONNECTIONS = 64
 ONE_BY_ONE = 500
 
 
@@ -82,22 +81,25 @@ class _Raters:
 
     async def rate(self, *, per_second: float | None = None) -> Stretch:
         """As many as can be, or about so many a second."""
-        pause = 0.0
-        for _ in range(2 if per_second else 0):
-            answered = await self._send(pause, seconds=self._seconds / 4)
-            # What a connection spends on a request besides its pause.
-            spent = CONNECTIONS / answered.per_second * 1e3 - pause
-            pause = max(0, CONNECTIONS / (per_second or 1) * 1e3 - spent)
+        pause = await self._pause_for(per_second) if per_second else 0
         began = await self._now()
         counted = await self._send(pause, seconds=self._seconds)
         left = await self._undecided()
         return Stretch(counted.per_second, left, await self._ways(began))
 
+    async def _pause_for(self, per_second: float) -> float:
+        """The milliseconds that each connection has to let go by before a request."""
+        pause = 0.0
+        for _ in range(2):
+            answered = await self._send(pause, seconds=self._seconds / 4)
+            # What a connection spends on a request besides its pause.
+            spent = wrk.CONNECTIONS / answered.per_second * 1e3 - pause
+            pause = max(0, wrk.CONNECTIONS / per_second * 1e3 - spent)
+        return pause
+
     async def _send(self, pause: float, *, seconds: float) -> wrk.Load:
         requests = load.rate(self._tokens, self._events, pause=pause)
-        return await asyncio.to_thread(
-            wrk.run, self._system.http_url, self._script, requests, seconds=seconds, connections=CONNECTIONS
-        )
+        return await wrk.run(self._system.http_url, self._script, requests, seconds=seconds)
 
     async def rate_one_by_one(self) -> Ways:
         """Each when the one before has been confirmed, and nobody else does anything."""
@@ -177,9 +179,7 @@ async def measure(data: Path, *, seconds: float) -> Loop:
 
 
 async def _keep_commit_timestamps(system: System) -> None:
-    connection = await system.score_maker_postgres.connect()
-    await connection.execute("ALTER SYSTEM SET track_commit_timestamp = on")
-    await connection.close()
+    await system.score_maker_postgres.alter_system({"track_commit_timestamp": "on"})
     # It is read at the server's start alone.
     await asyncio.gather(system.score_maker.stop(), system.arq_worker.stop())
     await system.score_maker_postgres.stop()

@@ -9,6 +9,7 @@ import statistics
 import sys
 from pathlib import Path
 
+from arq_worker.settings import Settings
 from benchmarks.drain import Drain, fill
 from benchmarks.outbox_libraries import LIBRARIES
 
@@ -16,8 +17,8 @@ ROWS = 40_000
 # The straightforward way is too slow for more.
 JOBS = 2_000
 
-# Ratings that arq_worker sends at once, by default.
-BATCH = 1_000
+# Ratings that arq_worker sends at once.
+BATCH: int = Settings.model_fields["batch_size"].default
 
 RELAY = "arq_worker"
 ONE_JOB_EACH = "one job and one RPC per rating"

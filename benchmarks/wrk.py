@@ -1,10 +1,13 @@
 """wrk, which loads a server from few connections and little CPU, and what it counts."""
 
+import asyncio
 import json
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+CONNECTIONS = 64
 
 _REPORT = """
 done = function(summary, latency, requests)
@@ -30,13 +33,17 @@ def is_installed() -> bool:
     return shutil.which("wrk") is not None
 
 
-def run(url: str, script: Path, requests: str, *, seconds: float, connections: int) -> Load:
+async def run(url: str, script: Path, requests: str, *, seconds: float) -> Load:
     """Sends what the Lua function `request` in `requests` makes, for whole seconds, one at least.
 
     Raises RuntimeError where not every answer is fine.
     """
+    return await asyncio.to_thread(_run, url, script, requests, seconds)
+
+
+def _run(url: str, script: Path, requests: str, seconds: float) -> Load:
     script.write_text(requests + _REPORT)
-    command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{max(1, round(seconds))}s"]
+    command = ["wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{max(1, round(seconds))}s"]
     done = subprocess.run([*command, "--script", script, url], check=True, capture_output=True, text=True)
     counted = json.loads(done.stdout.splitlines()[-1])
     if counted["failed"]:

@@ -4,13 +4,15 @@ Everyone proves who they are. The operating system vouches for the superuser (pe
 (SCRAM) and may enter only the database that was made for them.
 """
 
+import asyncio
 import os
 import pwd
 import shutil
 import signal
 import stat
 import subprocess
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,6 +35,7 @@ local all                all      scram-sha-256
 # Comparing and folding text is PostgreSQL's own business, the same on every machine.
 _LOCALE = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
+_POLL_SECONDS = 0.02
 _SETTINGS = {"listen_addresses": "", "max_connections": "200", "log_checkpoints": "off"}
 
 
@@ -91,6 +94,33 @@ class Postgres(Process):
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """A session of the superuser, for its caller to close."""
         return await asyncpg.connect(host=str(self._sockets), user="postgres", database="postgres")
+
+    async def alter_system(self, settings: Mapping[str, str | None]) -> None:
+        """Sets these for good (None: as they are by default), and returns once every session goes by them.
+
+        Those that a server reads at its start alone wait for that.
+        """
+        connection = await self.connect()
+        try:
+            for name, value in settings.items():
+                change = f"RESET {name}" if value is None else f"SET {name} = '{value}'"
+                await connection.execute(f"ALTER SYSTEM {change}")
+            read = await self._settings_read()
+            await connection.execute("SELECT pg_reload_conf()")
+        finally:
+            await connection.close()
+        # The server tells old sessions before it lets in a new one that knows.
+        while await self._settings_read() == read:
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _settings_read(self) -> datetime:
+        """When the server has read its settings last."""
+        newcomer = await self.connect()
+        try:
+            read: datetime = await newcomer.fetchval("SELECT pg_conf_load_time()")
+        finally:
+            await newcomer.close()
+        return read
 
     async def create_database(self, name: str, *, owner: str, password: str) -> str:
         """Makes the database and the role that owns it where they are missing; answers with the owner's URL.

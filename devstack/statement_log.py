@@ -1,13 +1,10 @@
 """What a PostgreSQL server is asked: every statement, by the role that sends it, as the server itself logs it."""
 
-import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
-
-import asyncpg
 
 from devstack.postgres import Postgres
 
@@ -30,26 +27,14 @@ class StatementLog:
         self._begin = 0
 
     async def __aenter__(self) -> Self:
-        connection = await self._postgres.connect()
-        try:
-            for name, value in _SETTINGS.items():
-                await connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
-            await self._reload(connection, _SETTINGS["log_statement"])
-        finally:
-            await connection.close()
+        await self._postgres.alter_system(_SETTINGS)
         self.forget()
         return self
 
     async def __aexit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        connection = await self._postgres.connect()
-        try:
-            for name in _SETTINGS:
-                await connection.execute(f"ALTER SYSTEM RESET {name}")
-            await self._reload(connection, "none")
-        finally:
-            await connection.close()
+        await self._postgres.alter_system(dict.fromkeys(_SETTINGS))
 
     def forget(self) -> None:
         """Leaves out what was logged until now."""
@@ -62,15 +47,3 @@ class StatementLog:
             logged = log.read().decode()
         for match in _LOGGED.finditer(logged):
             yield Statement(match["role"], " ".join(match["text"].split()))
-
-    async def _reload(self, connection: "asyncpg.Connection[asyncpg.Record]", expected: str) -> None:
-        """Returns once every session goes by the settings: old ones are told before a new one is let in."""
-        await connection.execute("SELECT pg_reload_conf()")
-        while True:
-            newcomer = await self._postgres.connect()
-            try:
-                if await newcomer.fetchval("SHOW log_statement") == expected:
-                    return
-            finally:
-                await newcomer.close()
-            await asyncio.sleep(0.02)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from devstack.table_scans import rows_read_through
 from line_provider import events, scores
 from line_provider.database import create_engine
 from line_provider.domain import Event, EventEdit, Reason, Ruling, ScoreChange, Status, Totals, Verdict
@@ -389,16 +390,3 @@ async def test_small_batches_never_read_through_a_table_that_nobody_has_analysed
         await apply(session, *(change(event_id) for _ in range(5)))
     assert await rows_read_through(session, "applied_scores") == before
     await session.dispose()
-
-
-async def rows_read_through(engine: AsyncEngine, table: str) -> int:
-    """How many rows scans of the whole table have read."""
-    async with engine.connect() as connection:
-        await connection.execute(text("SELECT pg_stat_force_next_flush()"))
-    async with engine.connect() as connection:
-        rows: int = (
-            await connection.execute(
-                text("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = :table"), {"table": table}
-            )
-        ).scalar_one()
-    return rows

@@ -6,7 +6,7 @@ import sys
 import typer
 import uvloop
 
-from score_maker.configuration import load
+from score_maker.configuration import SETTINGS_ARE_WRONG, load
 from score_maker.http import workers
 from score_maker.http.server import Server, configured
 from score_maker.migrate import migrate as migrate_database
@@ -58,7 +58,7 @@ def _listen(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         print(f"Cannot listen on {host} port {port}: {error.strerror}. SCORE_MAKER_PORT changes it.", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(SETTINGS_ARE_WRONG) from None
 
 
 def main() -> None:

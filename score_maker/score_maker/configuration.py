@@ -17,6 +17,9 @@ from score_maker.redis_connection import CLUSTER_SCHEMES
 # As browsers write them: without a path, and no wildcard, since cookies go with a request.
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d+)?")
 
+# The exit code of a process that cannot run with its settings, so that starting it again is of no use.
+SETTINGS_ARE_WRONG = 2
+
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
@@ -121,4 +124,4 @@ def load(settings_type: type[SettingsT], *, example: str) -> SettingsT:
         variable = f"{prefix}{error['loc'][0]}".upper() if error["loc"] else prefix.rstrip("_")
         trouble = "is missing" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
         print(f"{variable}: {trouble}. See {example}: copy it to .env and edit it.", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(SETTINGS_ARE_WRONG) from None

@@ -118,7 +118,7 @@ class GroupCommit:
                     waiting.answer.set_result(outcome)
 
     async def _connected(self) -> AsyncConnection:
-        """A connection that is kept: the pool asks the server at each taking whether it is still there."""
+        """A connection that is kept, so that no group has to wait for one while others read."""
         if self._connection is not None:
             driver = (await self._connection.get_raw_connection()).driver_connection
             if driver is not None and not driver.is_closed():

@@ -252,9 +252,7 @@ class _Counters(RedisStorage):
                     _Question(counter, hits_behind, _WHATEVER_IS_USED) for counter, hits_behind in behind.items()
                 ]
                 questions += [_Question(counter, 1, counter.limit.amount) for hit in hits for counter in hit.counters]
-                admitted = iter(await self._ask_or_admit(questions))
-                for _ in behind:
-                    next(admitted)
+                admitted = iter((await self._ask_or_admit(questions))[len(behind) :])
                 for hit in hits:
                     each = list(islice(admitted, len(hit.counters)))
                     if not hit.admitted.done():

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from devstack.table_scans import rows_read_through
 from score_maker import outbox, scores
 from score_maker.database import create_engine
 from score_maker.domain import Score, State, Verdict
@@ -145,16 +146,3 @@ async def test_small_groups_never_read_through_a_table_that_nobody_has_analysed(
         assert len(await settle(session, claimed, *map(applied, claimed.messages))) == 10
     assert await rows_read_through(session, "scores") == before
     await session.dispose()
-
-
-async def rows_read_through(engine: AsyncEngine, table: str) -> int:
-    """How many rows scans of the whole table have read."""
-    async with engine.connect() as connection:
-        await connection.execute(text("SELECT pg_stat_force_next_flush()"))
-    async with engine.connect() as connection:
-        rows: int = (
-            await connection.execute(
-                text("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = :table"), {"table": table}
-            )
-        ).scalar_one()
-    return rows

@@ -18,12 +18,11 @@ from contextlib import suppress
 import structlog
 from prometheus_client import multiprocess
 
+from score_maker.configuration import SETTINGS_ARE_WRONG
 from score_maker.metrics import METRICS_FOLDER
 
 log = structlog.get_logger(__name__)
 
-# A worker says with it that it cannot run with these settings, so that another one could not either.
-SETTINGS_ARE_WRONG = 2
 RESTART_SECONDS = 1.0
 
 
