@@ -42,6 +42,8 @@ class EventFeed:
         self._line_provider = EventServiceStub(channel)
         self._cache = cache
         self._catalog = catalog
+        # Until line_provider is heard.
+        metrics.EVENTS_STALE.set(catalog.is_stale)
         self._snapshot_taken = asyncio.Event()
         self._messages: dict[int, events_pb2.Event] = {}
         self._unstored: set[int] = set()

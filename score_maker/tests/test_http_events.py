@@ -285,6 +285,7 @@ async def test_a_score_maker_that_starts_while_line_provider_is_away_serves_what
     async with serving(settings) as api:
         listing = (await api.get("/events")).json()
         assert (len(listing["events"]), listing["stale"]) == (2, True)
+        assert "scoreline_events_stale 1.0" in (await api.get("/metrics")).text
 
 
 async def _cached(cache: EventCache, revisions: dict[int, int]) -> bool:
