@@ -1,8 +1,8 @@
 """How often a rater and an address may write: counted in Redis, for all processes of score_maker together.
 
-Who has used less than half of a limit may go on at once and is counted behind; nearer to it, Redis is waited for. So a
-write waits for Redis only where the answer may matter, and a limit is exceeded by no more than what other processes
-have admitted in the few milliseconds before that was counted.
+Who has used less than half of a limit may go on at once and is counted behind, in portions of a twentieth of the limit;
+nearer to it, Redis is waited for. So a write waits for Redis only where the answer may matter, most raters never need
+one, and each further process may let through a twentieth of a limit of which the others have not heard.
 
 Without Redis nothing is limited, since a rating is worth more than a limit: a question to it takes a fraction of a
 second at most, and after one that failed there are none for a while.
@@ -11,14 +11,13 @@ second at most, and after one that failed there are none for a while.
 import asyncio
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from itertools import islice
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import structlog
 from limits import RateLimitItem
@@ -28,17 +27,13 @@ from redis.asyncio import RedisCluster
 from redis.exceptions import NoScriptError
 
 from score_maker.redis_connection import UNREACHABLE, RedisClient, register_script
+from score_maker.write_counts import Subject, WriteCount, WriteCounts
 
 log = structlog.get_logger(__name__)
 
 # A Redis that is slower than this counts as away; for the pause after it, every request is admitted without asking.
 TIMEOUT_SECONDS = 0.25
 PAUSE_SECONDS = 2.0
-
-Subject = Literal["rater", "address"]
-
-# Of how many raters and addresses what is asked of Redis is kept, and need not be made up again.
-_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +48,15 @@ class Exceeded:
 class RateLimits:
     """Each limit may be None, which is none. `redis` should answer or fail within TIMEOUT_SECONDS.
 
-    An async context manager; leaving it waits until all is counted.
+    An async context manager; leaving it waits for the questions that are under way.
     """
 
     def __init__(self, redis: RedisClient, *, rater: RateLimitItem | None, address: RateLimitItem | None) -> None:
         self._counters = _Counters(redis)
         self._limiter = SlidingWindowCounterRateLimiter(self._counters)
-        self._of_rater = self._counters.of("rater", rater) if rater is not None else None
-        self._of_address = self._counters.of("address", address) if address is not None else None
+        tell = self._counters.tell
+        self._of_raters = WriteCounts("rater", rater, tell) if rater is not None else None
+        self._of_addresses = WriteCounts("address", address, tell) if address is not None else None
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,7 +67,7 @@ class RateLimits:
         await self.until_counted()
 
     async def until_counted(self) -> None:
-        """Returns once Redis has counted what was admitted before."""
+        """Returns once Redis has counted what it is to hear of what was admitted before."""
         await self._counters.until_counted()
 
     async def hit(self, *, address: str | None, rater: str | None) -> Exceeded | None:
@@ -79,27 +75,28 @@ class RateLimits:
 
         A write that one limit refuses may still count against the other.
         """
-        counters: list[_Counter] = []
-        if self._of_rater is not None and rater is not None:
-            counters.append(self._of_rater(rater))
-        if self._of_address is not None and address is not None:
-            counters.append(self._of_address(host_of(address)))
-        if not counters:
+        now = asyncio.get_running_loop().time()
+        counts: list[WriteCount] = []
+        if self._of_raters is not None and rater is not None:
+            counts.append(self._of_raters.of(rater, now))
+        if self._of_addresses is not None and address is not None:
+            counts.append(self._of_addresses.of(host_of(address), now))
+        if self._counters.admits_at_once(counts, now):
             return None
-        for counter, may_go_on in zip(counters, await self._counters.hit(counters), strict=True):
+        for count, may_go_on in zip(counts, await self._counters.hit(counts), strict=True):
             if not may_go_on:
-                return Exceeded(counter.limit, counter.subject, await self._retry_after(counter))
+                return Exceeded(count.limited.limit, count.limited.subject, await self._retry_after(count))
         return None
 
-    async def _retry_after(self, counter: "_Counter") -> int:
+    async def _retry_after(self, count: WriteCount) -> int:
         try:
-            stats = await self._limiter.get_window_stats(counter.limit, counter.subject, counter.name)
+            stats = await self._limiter.get_window_stats(count.limited.limit, count.limited.subject, count.name)
         except UNREACHABLE:
             return 1
         return max(1, math.ceil(stats.reset_time - time.time()))
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=10_000)
 def host_of(address: str) -> str:
     """Whom an address speaks for: IPv6 hosts have a whole /64 each, and IPv4 may come dressed as IPv6."""
     try:
@@ -114,50 +111,20 @@ def host_of(address: str) -> str:
 
 
 @dataclass(eq=False, slots=True)
-class _Counter:
-    """Of one limit and one rater or address, with what is known here of how much of the limit is used."""
-
-    subject: Subject
-    limit: RateLimitItem
-    name: str
-    keys: tuple[bytes, bytes]
-    used: int = 0
-    known_until: float = 0
-
-    def is_far_from_limit(self, now: float) -> bool:
-        if now > self.known_until:
-            self._know(0, now)
-        return 2 * (self.used + 1) <= self.limit.amount
-
-    def learn(self, answer: int, behind: int, now: float) -> bool:
-        """From the script, which answers with what is used by now, or that nothing was left: then this is False.
-
-        `behind` are those whom it has not counted yet.
-        """
-        self._know(behind + (answer if answer != _NOTHING_LEFT else self.limit.amount), now)
-        return answer != _NOTHING_LEFT
-
-    def _know(self, used: int, now: float) -> None:
-        self.used = used
-        self.known_until = now + self.limit.get_expiry()
-
-
-@dataclass(eq=False, slots=True)
 class _Hit:
-    """A write that waits for what Redis says of its counters."""
+    """A write that waits for what Redis says of its counts."""
 
-    counters: Sequence[_Counter]
+    counts: Sequence[WriteCount]
     admitted: asyncio.Future[list[bool]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class _Question(NamedTuple):
-    counter: _Counter
+    of: WriteCount
     hits: int
     up_to: int
 
-    def arguments(self) -> tuple[bytes, bytes, bytes]:
-        # In bytes, which the client need not encode.
-        return b"%d" % self.up_to, b"%d" % self.counter.limit.get_expiry(), b"%d" % self.hits
+    def arguments(self) -> tuple[int, int, int]:
+        return self.up_to, self.of.limited.seconds, self.hits
 
 
 # No limit: what was admitted is counted.
@@ -194,8 +161,7 @@ class _Counters(RedisStorage):
         self._script = register_script(redis, _ACQUIRE_EACH.format(acquire=acquire, nothing_left=_NOTHING_LEFT))
         # The keys of a cluster's script must be of one node; those of a limit are.
         self._at_once = 1 if isinstance(redis, RedisCluster) else _MOST_AT_ONCE
-        self._sha = self._script.sha.encode()
-        self._behind: Counter[_Counter] = Counter()
+        self._behind: set[WriteCount] = set()
         self._waiting: list[_Hit] = []
         self._asking: asyncio.Task[None] | None = None
         self._ask_again_at = -math.inf
@@ -205,33 +171,31 @@ class _Counters(RedisStorage):
         """Has the library ask by our client, which may be a cluster's."""
         self.bridge.connection_getter = lambda _: self._redis  # type: ignore[attr-defined]
 
-    def of(self, subject: Subject, limit: RateLimitItem) -> Callable[[str], _Counter]:
-        """The counter of whoever is named; of those who were not seen for long, what was known is forgotten."""
-
-        @lru_cache(maxsize=_REMEMBERED)
-        def counter(name: str) -> _Counter:
-            key = limit.key_for(subject, name)
-            previous = self.bridge.prefixed_key(self._previous_window_key(key)).encode()
-            current = self.bridge.prefixed_key(self._current_window_key(key)).encode()
-            return _Counter(subject, limit, name, (previous, current))
-
-        return counter
-
-    async def hit(self, counters: Sequence[_Counter]) -> list[bool]:
-        """Whether each of them admits one more; all do while Redis is away."""
-        now = asyncio.get_running_loop().time()
+    def admits_at_once(self, counts: Sequence[WriteCount], now: float) -> bool:
+        """Counts one on each, where Redis need not be waited for: far from the limits, and while it is away."""
         if now < self._ask_again_at:
-            return [True] * len(counters)
-        if all(counter.is_far_from_limit(now) for counter in counters):
-            for counter in counters:
-                counter.used += 1
-                self._behind[counter] += 1
-            self._ask()
-            return [True] * len(counters)
-        hit = _Hit(counters)
+            return True
+        for count in counts:
+            if not count.is_far_from_limit(now):
+                return False
+        for count in counts:
+            if count.admit():
+                self.tell(count)
+        return True
+
+    async def hit(self, counts: Sequence[WriteCount]) -> list[bool]:
+        """Whether each of them admits one more; all do where Redis cannot be asked."""
+        hit = _Hit(counts)
+        # First what was admitted before, so that those who wait are told of it.
+        self._behind.update(count for count in counts if count.unheard_of)
         self._waiting.append(hit)
         self._ask()
         return await hit.admitted
+
+    def tell(self, count: WriteCount) -> None:
+        """Has Redis hear of what it has not heard of."""
+        self._behind.add(count)
+        self._ask()
 
     async def until_counted(self) -> None:
         """Returns once Redis has counted, or failed to."""
@@ -245,16 +209,13 @@ class _Counters(RedisStorage):
     async def _ask_while_there_is_anything(self) -> None:
         try:
             while self._behind or self._waiting:
-                behind, self._behind = self._behind, Counter()
+                behind, self._behind = self._behind, set()
                 hits, self._waiting = self._waiting, []
-                # First what was admitted before, so that those who wait are told of it.
-                questions = [
-                    _Question(counter, hits_behind, _WHATEVER_IS_USED) for counter, hits_behind in behind.items()
-                ]
-                questions += [_Question(counter, 1, counter.limit.amount) for hit in hits for counter in hit.counters]
+                questions = [_Question(count, count.hand_over(), _WHATEVER_IS_USED) for count in behind]
+                questions += [_Question(count, 1, count.limited.limit.amount) for hit in hits for count in hit.counts]
                 admitted = iter((await self._ask_or_admit(questions))[len(behind) :])
                 for hit in hits:
-                    each = list(islice(admitted, len(hit.counters)))
+                    each = list(islice(admitted, len(hit.counts)))
                     if not hit.admitted.done():
                         hit.admitted.set_result(each)
         finally:
@@ -277,16 +238,22 @@ class _Counters(RedisStorage):
             log.warning("rate_limits_resumed")
         self._is_away = False
         now = asyncio.get_running_loop().time()
-        return [
-            question.counter.learn(answer, self._behind.get(question.counter, 0), now)
-            for question, answer in zip(questions, answers, strict=True)
-        ]
+        admitted = []
+        for question, answer in zip(questions, answers, strict=True):
+            question.of.learn(answer if answer != _NOTHING_LEFT else question.of.limited.limit.amount, now)
+            admitted.append(answer != _NOTHING_LEFT)
+        return admitted
 
     async def _ask_redis(self, questions: Sequence[_Question]) -> list[int]:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for start in range(0, len(questions), self._at_once):
                 these = questions[start : start + self._at_once]
-                keys = [key for question in these for key in question.counter.keys]
+                keys = [key for question in these for key in self._keys(question.of)]
                 values = [value for question in these for value in question.arguments()]
-                pipeline.execute_command("EVALSHA", self._sha, b"%d" % len(keys), *keys, *values)
+                pipeline.execute_command("EVALSHA", self._script.sha, len(keys), *keys, *values)
             return [answer for answers in await pipeline.execute() for answer in answers]
+
+    def _keys(self, count: WriteCount) -> tuple[str, str]:
+        key = count.limited.limit.key_for(count.limited.subject, count.name)
+        previous, current = self._previous_window_key(key), self._current_window_key(key)
+        return self.bridge.prefixed_key(previous), self.bridge.prefixed_key(current)

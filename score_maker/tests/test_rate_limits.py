@@ -1,6 +1,7 @@
 """How often raters and addresses may write, over HTTP and on a real Redis."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -103,22 +104,46 @@ async def test_both_limits_are_one_question_to_redis_and_writes_at_once_share_it
 async def test_whoever_is_far_from_a_limit_does_not_wait_for_redis_and_is_counted_nonetheless(
     redis: Redis, valkey: Valkey
 ) -> None:
-    limit = RateLimitItemPerMinute(20)
+    limit = RateLimitItemPerMinute(18)
     async with RateLimits(redis, rater=limit, address=None) as limits:
         assert [await limits.hit(address=None, rater="eager") for _ in range(3)] == [None] * 3
         await redis.client_pause(100_000, all=False)
         async with asyncio.timeout(10):
-            assert [await limits.hit(address=None, rater="eager") for _ in range(7)] == [None] * 7
+            assert [await limits.hit(address=None, rater="eager") for _ in range(6)] == [None] * 6
         async with Redis.from_url(valkey.url) as another:
             await another.client_unpause()
     # Another process has not heard of it, and learns of it at once.
-    async with RateLimits(redis, rater=limit, address=None) as limits:
-        assert await limits.hit(address=None, rater="eager") is None
     async with RateLimits(redis, rater=limit, address=None) as limits:
         answers = [await limits.hit(address=None, rater="eager")]
         await limits.until_counted()
         answers += [await limits.hit(address=None, rater="eager") for _ in range(30)]
     assert sum(answer is None for answer in answers) == 9
+
+
+async def test_redis_hears_of_no_more_than_it_must_and_a_limit_is_kept_exactly_nonetheless(redis: Redis) -> None:
+    limit = RateLimitItemPerMinute(100)
+    async with RateLimits(redis, rater=limit, address=None) as limits:
+        assert [await limits.hit(address=None, rater="calm") for _ in range(5)] == [None] * 5
+        await limits.until_counted()
+        assert await redis.keys("*rate*") == []
+        assert await limits.hit(address=None, rater="calm") is None
+        await limits.until_counted()
+        (counted,) = [await redis.get(key) for key in await redis.keys("*rate*")]
+        assert counted == b"6"
+        answers = [await limits.hit(address=None, rater="calm") for _ in range(110)]
+        assert [answer is None for answer in answers] == [True] * 94 + [False] * 16
+
+
+async def test_several_processes_keep_a_limit_to_within_what_they_have_not_told(redis: Redis) -> None:
+    limit = RateLimitItemPerMinute(100)
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(RateLimits(redis, rater=limit, address=None)) for _ in range(4)]
+        admitted = 0
+        for _ in range(50):
+            for limits in processes:
+                admitted += await limits.hit(address=None, rater="eager") is None
+                await limits.until_counted()
+    assert 100 <= admitted <= 100 + 3 * 5
 
 
 async def test_limits_are_kept_one_by_one_however_many_are_asked_for_at_once(redis: Redis) -> None:
