@@ -30,6 +30,7 @@ from arq_worker.relay import Relay
 from arq_worker.settings import Settings
 from score_maker import forgetting, outbox
 from score_maker.database import autocommit, create_engine, is_unreachable
+from score_maker.garbage import collect_rarely
 from score_maker.line_provider import open_channel
 from score_maker.notifications import listen
 from score_maker.outbox import WAKE_CHANNEL
@@ -143,6 +144,7 @@ async def run(settings: Settings) -> None:
                     group.create_task(_keep_measuring(engine), name="measuring"),
                 ]
                 _cancel_on_signal(tasks)
+                collect_rarely()
                 log.info("worker_started", relays=settings.relays, batch_size=settings.batch_size)
         finally:
             await engine.dispose()

@@ -1,12 +1,12 @@
 """uvicorn as score_maker runs it: what never reaches the application is bounded, and answered as problems too."""
 
-import gc
 import json
 import socket
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from score_maker.garbage import collect_rarely
 from score_maker.http.app import create_app
 from score_maker.http.guards import SECURITY_HEADERS
 from score_maker.http.problems import HEADERS_TOO_LONG, MALFORMED_HTTP, MEDIA_TYPE, ProblemType, document
@@ -31,12 +31,7 @@ class Server(uvicorn.Server):
         if self._alive is not None:
             until_parent_ends(self._alive, self._stop)
         await super().startup(sockets)
-        # What there is by now stays. Looking through it for garbage again and again takes a third of the time; and
-        # looking while requests are under way finds what they need, moves it among what is old, and so has all that
-        # is old looked through. It is garbage by itself once they are answered.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 10, 10)
+        collect_rarely()
 
     def _stop(self) -> None:
         self.should_exit = True
