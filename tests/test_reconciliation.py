@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from waiting import eventually
 
+from arq_worker import reconcile
 from arq_worker.finalize import finalize_events
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.reconcile import Reconciler
@@ -128,6 +129,43 @@ async def test_ratings_that_line_provider_has_applied_are_confirmed_here_however
     assert (score.state, score.value, score.confirmed_version, score.reason) == (State.CONFIRMED, 2, 2, None)
     assert (await reconciler.run()).divergent == 0
     await both_databases_agree()
+
+
+async def test_an_event_of_many_ratings_rests_after_it_was_added_up_unless_it_differed(
+    event_id: int,
+    worker_engine: AsyncEngine,
+    line_provider: LineProviderClient,
+    scores_database: AsyncEngine,
+    line_provider_database: AsyncEngine,
+    everything_settled: Check,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def have_line_provider_say(value: int) -> None:
+        change = """
+            UPDATE events
+            SET score_sum = :value, histogram = :histogram, revision = revision + 1
+            WHERE event_id = :event_id
+        """
+        await execute(
+            line_provider_database,
+            change,
+            event_id=event_id,
+            value=value,
+            histogram=[int(value == each) for each in range(1, 6)],
+        )
+
+    monkeypatch.setattr(reconcile, "RATINGS_PER_SECOND_OF_REST", 1 / 3_600)
+    await rate(scores_database, event_id, [uuid4()], 4)
+    await everything_settled()
+    reconciler = Reconciler(worker_engine, line_provider)
+    assert (await reconciler.run()).divergent == 0
+
+    await have_line_provider_say(5)
+    assert (await reconciler.run()).divergent == 0
+    assert (await reconciler.run(every_rating=True)).divergent == 1
+    assert (await reconciler.run()).divergent == 1
+    await have_line_provider_say(4)
+    assert (await reconciler.run()).divergent == 0
 
 
 async def test_a_result_becomes_final_once_nothing_is_undecided_and_is_immutable_then_in_both_services(

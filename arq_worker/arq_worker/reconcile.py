@@ -2,7 +2,9 @@
 
 Only what can be compared is: an event with nothing undecided, whose records here were the same before and after
 line_provider was asked. One that both sides agreed on is left alone until line_provider changes it, so that a pass
-costs next to nothing where nothing happened; once in a while everything is compared again.
+costs next to nothing where nothing happened, and for a time that grows with the ratings that were added up, so that
+rating now and then an event that has millions does not keep the database adding. Once in a while everything is
+compared again.
 """
 
 import time
@@ -25,6 +27,8 @@ log = structlog.get_logger(__name__)
 _tracer = trace.get_tracer("arq_worker")
 
 EVERYTHING_AFTER_SECONDS = 3_600
+# Adding up a million, twice, takes about a second.
+RATINGS_PER_SECOND_OF_REST = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Reconciler:
         self._engine = engine
         self._line_provider = line_provider
         self._agreed_revisions: dict[int, int] = {}
+        self._rests_until: dict[int, float] = {}
         self._forget_at = time.monotonic() + EVERYTHING_AFTER_SECONDS
         self._divergent: set[int] = set()
 
@@ -57,22 +62,31 @@ class Reconciler:
     async def _run(self, *, every_rating: bool) -> Findings:
         if time.monotonic() > self._forget_at:
             self._agreed_revisions.clear()
+            self._rests_until.clear()
             self._forget_at = time.monotonic() + EVERYTHING_AFTER_SECONDS
         events, mended = 0, Counter[Mending]()
         async for page in self._line_provider.list_events():
             events += len(page)
-            changed = [event for event in page if self._agreed_revisions.get(event.event_id) != event.revision]
-            if compared := page if every_rating else changed:
+            if compared := page if every_rating else [event for event in page if self._has_to_be_compared(event)]:
                 mended += await self._reconcile(compared, every_rating=every_rating)
         metrics.DIVERGENT_EVENTS.set(len(self._divergent))
         async with self._engine.begin() as connection:
             await reconciliation.record_pass(connection, events=events, divergent_event_ids=sorted(self._divergent))
         return Findings(events, len(self._divergent), mended)
 
+    def _has_to_be_compared(self, event: EventRecord) -> bool:
+        return (
+            self._agreed_revisions.get(event.event_id) != event.revision
+            and self._rests_until.get(event.event_id, 0) <= time.monotonic()
+        )
+
     async def _reconcile(self, events: Sequence[EventRecord], *, every_rating: bool) -> Counter[Mending]:
         before = await self._own_totals([event.event_id for event in events])
         there = await self._line_provider.totals(list(before))
         after = await self._own_totals(list(before))
+        now = time.monotonic()
+        for event_id, added_up in before.items():
+            self._rests_until[event_id] = now + added_up.count // RATINGS_PER_SECOND_OF_REST
         mended = Counter[Mending]()
         for event in events:
             own = after.get(event.event_id)
@@ -87,6 +101,7 @@ class Reconciler:
                 await self._agree(event, own)
             else:
                 self._divergent.add(event.event_id)
+                self._rests_until.pop(event.event_id)
                 mended += differing
         return mended
 
