@@ -8,6 +8,7 @@ How events come here, and how fresh they are kept, is in event_feed.py.
 """
 
 import asyncio
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from itertools import islice
 from sortedcontainers import SortedList
 
 from score_maker.change_log import ChangeLog
+from score_maker.portions import portions
 from score_maker.ranking import Prior, bayesian_average
 from score_maker.text_search import folded, words_of
 
@@ -181,9 +183,20 @@ class EventCatalog:
 
     def replace_all(self, events: Iterable[Event]) -> None:
         """Makes these all the events that there are. Only those that differ from what is here count as changed."""
-        whole = {event.event_id: event for event in events}
-        self._remove(self._listed.keys() - whole.keys())
-        self._put([event for event in whole.values() if self.get(event.event_id) != event], self._clock())
+        for _ in self.replacing(events, at_once=sys.maxsize):
+            pass
+
+    def replacing(self, events: Iterable[Event], *, at_once: int) -> Iterator[None]:
+        """The same for whoever has others to give way to: it stops after so many events each time, and is done when it
+        ends. Nothing else may change the catalog meanwhile but the clock."""
+        vanished = set(self._listed)
+        for portion in portions(events, at_once):
+            vanished.difference_update(event.event_id for event in portion)
+            self._put([event for event in portion if self.get(event.event_id) != event], self._clock())
+            yield
+        for event_ids in portions(vanished, at_once):
+            self._remove(event_ids)
+            yield
         self.is_known = True
         self.has_changed.set()
 

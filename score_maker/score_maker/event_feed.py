@@ -6,7 +6,7 @@ is open again. Until then the catalog is stale and says so; it is never emptied.
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Never
@@ -29,6 +29,8 @@ CACHE_RETRY_SECONDS = 1
 # How long a flushed cache may go unnoticed while no event changes.
 CACHE_CHECK_SECONDS = 15
 LOOKUP_TIMEOUT_SECONDS = 1
+# Some milliseconds, in which no request is answered.
+EVENTS_AT_ONCE = 100
 
 
 class EventUnknowable(Exception):
@@ -114,16 +116,17 @@ class EventFeed:
                 else:
                     _keep_newest(snapshot, response.event)
             elif snapshot is not None:
-                self._take_all(snapshot)
+                await self._take_all(snapshot)
                 snapshot = None
 
     def _tell_stale(self, is_stale: bool) -> None:
         self._catalog.is_stale = is_stale
         metrics.EVENTS_STALE.set(is_stale)
 
-    def _take_all(self, messages: dict[int, events_pb2.Event]) -> None:
+    async def _take_all(self, messages: dict[int, events_pb2.Event]) -> None:
         self._messages = messages
-        self._catalog.replace_all(map(event_of, messages.values()))
+        for _ in self._catalog.replacing(map(event_of, messages.values()), at_once=EVENTS_AT_ONCE):
+            await asyncio.sleep(0)
         self._tell_stale(False)
         self._snapshot_taken.set()
         self._unstored = set(messages)
@@ -154,7 +157,7 @@ class EventFeed:
                 self._to_store.set()
                 await asyncio.sleep(CACHE_RETRY_SECONDS)
 
-    async def _store(self, event_ids: Iterable[int]) -> None:
+    async def _store(self, event_ids: Collection[int]) -> None:
         changed = [self._messages[event_id] for event_id in event_ids if event_id in self._messages]
         if len(changed) == len(self._messages) or not await self._cache.store(changed):
             await self._cache.replace_all(list(self._messages.values()))

@@ -116,6 +116,18 @@ def test_a_whole_new_catalog_tells_only_of_what_differs() -> None:
     assert changed(catalog, position) == [2, 4]
 
 
+def test_a_whole_new_catalog_comes_in_portions_and_is_known_once_it_is_whole() -> None:
+    catalog = catalog_of(event(1), event(2), event(3))
+    catalog.is_known = False
+    replacing = catalog.replacing((event(each, title="New") for each in range(2, 6)), at_once=3)
+    next(replacing)
+    assert (listed(catalog), catalog.is_known) == ([1, 2, 3, 4], False)
+    for _ in replacing:
+        assert not catalog.is_known
+    assert (listed(catalog), catalog.is_known) == ([2, 3, 4, 5], True)
+    assert {each.event.title for each in catalog.page(Filter(), Sort.DEADLINE, limit=9, after=None).events} == {"New"}
+
+
 def test_once_an_event_has_vanished_no_earlier_position_is_known() -> None:
     catalog = catalog_of(event(1), event(2))
     before = catalog.position
