@@ -8,7 +8,7 @@ nobody knows what was announced meanwhile: every subscriber is interrupted, and 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from typing import Any, Never
 
@@ -58,14 +58,13 @@ class _Subscription:
         self._interrupted = True
         self._woken.set()
 
-    def is_news(self, event: Event) -> bool:
-        """Whether the watcher has not been told this state of the event, or a later one; from now on it has."""
-        if event.revision <= self._told_revisions.get(event.event_id, 0):
-            return False
-        self._told_revisions[event.event_id] = event.revision
-        return True
+    def news(self, events: Iterable[Event]) -> list[Event]:
+        """Those that the watcher has not been told in this state or a later one; from now on it has."""
+        result = [event for event in events if event.revision > self._told_revisions.get(event.event_id, 0)]
+        self._told_revisions.update((event.event_id, event.revision) for event in result)
+        return result
 
-    async def changes(self) -> AsyncIterator[Event]:
+    async def changes(self) -> AsyncIterator[list[Event]]:
         while True:
             await self._woken.wait()
             if self._interrupted:
@@ -73,9 +72,9 @@ class _Subscription:
             if not self._pending:
                 self._woken.clear()
                 continue
-            _, event = self._pending.popitem(last=False)
-            if self.is_news(event):
-                yield event
+            pending = [self._pending.popitem(last=False)[1] for _ in range(min(len(self._pending), PAGE))]
+            if news := self.news(pending):
+                yield news
 
 
 class EventFeed:
@@ -88,8 +87,9 @@ class EventFeed:
         self._announced: set[int] = set()
         self._woken = asyncio.Event()
 
-    async def watch(self) -> AsyncIterator[Event | None]:
-        """Every event, then None, then each event anew when it changes. Raises WatchInterrupted."""
+    async def watch(self) -> AsyncIterator[list[Event] | None]:
+        """Every event, then None, then each event anew when it changes; those that are at hand together, PAGE at most.
+        Raises WatchInterrupted."""
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._listening.wait()
@@ -98,23 +98,22 @@ class EventFeed:
         subscription = _Subscription()
         self._subscriptions.add(subscription)
         try:
-            async for event in self._snapshot():
-                if subscription.is_news(event):
-                    yield event
+            async for page in self._snapshot():
+                if news := subscription.news(page):
+                    yield news
             yield None
-            async for event in subscription.changes():
-                yield event
+            async for changed in subscription.changes():
+                yield changed
         finally:
             self._subscriptions.discard(subscription)
 
-    async def _snapshot(self) -> AsyncIterator[Event]:
+    async def _snapshot(self) -> AsyncIterator[list[Event]]:
         """Every event, read page by page, so that no transaction waits for a slow watcher."""
         last_id = 0
         while True:
             async with autocommit(self._engine) as connection:
                 page = await events.list_by_id(connection, limit=PAGE, after=last_id)
-            for event in page:
-                yield event
+            yield page
             if len(page) < PAGE:
                 return
             last_id = page[-1].event_id

@@ -16,14 +16,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from line_provider import events, scores
 from line_provider.domain import Event, EventDraft, EventEdit, ScoreChange
+from line_provider.grpc_server import event_service
+from line_provider.grpc_server.event_service import LARGEST_BATCH
 from line_provider.watch import PAGE, EventFeed, WatchInterrupted
 from scoreline.line_provider.v1 import events_pb2
 
 AddEvent = Callable[..., Awaitable[Event]]
 
 
-def watch(server: RunningServer) -> "grpc.aio.UnaryStreamCall[Any, events_pb2.WatchEventsResponse]":
-    return server.events.WatchEvents(events_pb2.WatchEventsRequest())
+def watch(
+    server: RunningServer, *, in_batches: bool = False
+) -> "grpc.aio.UnaryStreamCall[Any, events_pb2.WatchEventsResponse]":
+    return server.events.WatchEvents(events_pb2.WatchEventsRequest(in_batches=in_batches))
 
 
 async def snapshot(call: "grpc.aio.UnaryStreamCall[Any, events_pb2.WatchEventsResponse]") -> list[events_pb2.Event]:
@@ -109,6 +113,46 @@ async def test_a_snapshot_of_several_pages_is_whole(server: RunningServer, engin
     assert [event.title for event in told] == [str(number) for number in range(PAGE * 2 + 1)]
 
 
+async def test_a_snapshot_comes_in_batches_where_that_is_asked_for_and_none_is_too_large(
+    server: RunningServer, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    async with engine.begin() as connection:
+        await events.create_missing(connection, [EventDraft(str(n), "", now, now) for n in range(LARGEST_BATCH + 1)])
+        await events.create_missing(connection, [EventDraft(f"long {n}", "x" * 900, now, now) for n in range(3)])
+    monkeypatch.setattr(event_service, "LARGEST_MESSAGE_BYTES", 2_500)
+    call = watch(server, in_batches=True)
+    batches: list[list[events_pb2.Event]] = []
+    while not (message := await read(call)).HasField("snapshot_complete"):
+        batches.append(list(message.batch.events))
+    titles_told = [event.title for batch in batches for event in batch]
+    assert titles_told == [*map(str, range(LARGEST_BATCH + 1)), "long 0", "long 1", "long 2"]
+    assert all(sum(event.ByteSize() for event in batch) <= 2_500 for batch in batches)
+    assert 3 <= len(batches) < LARGEST_BATCH
+
+    monkeypatch.undo()
+    again = watch(server, in_batches=True)
+    sizes = [len((await read(again)).batch.events) for _ in range(2)]
+    assert sizes == [LARGEST_BATCH, 4]
+
+
+async def test_changes_that_come_together_are_told_in_one_batch(
+    server: RunningServer, engine: AsyncEngine, add_event: AddEvent
+) -> None:
+    first, second = await add_event("first"), await add_event("second")
+    call = watch(server, in_batches=True)
+    assert len((await read(call)).batch.events) == 2
+    assert (await read(call)).HasField("snapshot_complete")
+    async with engine.begin() as connection:
+        for event in (first, second):
+            await events.update(connection, event.event_id, EventEdit(title="renamed"))
+    told = (await read(call)).batch.events
+    assert [(event.event_id, event.title) for event in told] == [
+        (first.event_id, "renamed"),
+        (second.event_id, "renamed"),
+    ]
+
+
 async def test_a_change_made_at_one_server_is_told_by_the_other(
     server: RunningServer, engine: AsyncEngine, add_event: AddEvent, database_url: str
 ) -> None:
@@ -159,11 +203,18 @@ async def feeding(engine: AsyncEngine) -> AsyncIterator[EventFeed]:
     await asyncio.wait({running})
 
 
-async def until_snapshot_complete(stream: AsyncIterator[Event | None]) -> list[Event]:
+async def until_snapshot_complete(stream: AsyncIterator[list[Event] | None]) -> list[Event]:
     told: list[Event] = []
-    while (event := await anext(stream)) is not None:
-        told.append(event)
+    while (page := await anext(stream)) is not None:
+        told += page
     return told
+
+
+async def _first(stream: AsyncIterator[list[Event] | None], count: int) -> AsyncIterator[Event]:
+    while count:
+        for event in await anext(stream) or []:
+            yield event
+            count -= 1
 
 
 async def test_a_slow_watcher_is_told_each_events_latest_state_once(engine: AsyncEngine, add_event: AddEvent) -> None:
@@ -175,12 +226,12 @@ async def test_a_slow_watcher_is_told_each_events_latest_state_once(engine: Asyn
         for _ in range(30):
             await rate(engine, hot.event_id)
         async with asyncio.timeout(20):
-            while (told := await anext(quick)) is None or told.totals.count < 30:
+            while (told := await anext(quick)) is None or told[0].totals.count < 30:
                 pass
         await rate(engine, other.event_id)
         async with asyncio.timeout(20):
-            latest = [await anext(slow), await anext(slow)]
-    assert [(event.event_id, event.totals.count) for event in latest if event] == [
+            latest = [event async for event in _first(slow, 2)]
+    assert [(event.event_id, event.totals.count) for event in latest] == [
         (hot.event_id, 30),
         (other.event_id, 1),
     ]
@@ -198,17 +249,18 @@ async def test_changes_during_the_snapshot_are_told_and_never_an_older_state_aft
     async with feeding(engine) as feed:
         stream = feed.watch()
         revisions: dict[int, list[int]] = {}
-        first = await anext(stream)  # the first page has been read, the second has not
+        first = await anext(stream)
         assert first is not None
+        assert len(first) == PAGE  # the second page has not been read
         for event_id in (early, late):
             async with engine.begin() as connection:
                 await events.update(connection, event_id, EventEdit(title="changed"))
-        told = [first, *await until_snapshot_complete(stream)]
+        told = [*first, *await until_snapshot_complete(stream)]
         async with asyncio.timeout(20):
             while not all(titles(told, event_id)[-1] == "changed" for event_id in (early, late)):
-                event = await anext(stream)
-                assert event is not None
-                told.append(event)
+                changed = await anext(stream)
+                assert changed is not None
+                told += changed
     for event in told:
         revisions.setdefault(event.event_id, []).append(event.revision)
     assert all(seen == sorted(set(seen)) for seen in revisions.values())

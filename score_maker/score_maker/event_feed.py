@@ -6,7 +6,7 @@ is open again. Until then the catalog is stale and says so; it is never emptied.
 
 import asyncio
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Never
@@ -108,16 +108,16 @@ class EventFeed:
 
     async def _watch(self) -> None:
         snapshot: dict[int, events_pb2.Event] | None = {}
-        stream = self._line_provider.WatchEvents(events_pb2.WatchEventsRequest(), wait_for_ready=True)
-        async for response in stream:
-            if response.HasField("event"):
-                if snapshot is None:
-                    self._take(response.event)
-                else:
-                    _keep_newest(snapshot, response.event)
-            elif snapshot is not None:
+        request = events_pb2.WatchEventsRequest(in_batches=True)
+        async for response in self._line_provider.WatchEvents(request, wait_for_ready=True):
+            if response.HasField("snapshot_complete") and snapshot is not None:
                 await self._take_all(snapshot)
                 snapshot = None
+            for event in _told(response):
+                if snapshot is None:
+                    self._take(event)
+                else:
+                    _keep_newest(snapshot, event)
 
     def _tell_stale(self, is_stale: bool) -> None:
         self._catalog.is_stale = is_stale
@@ -169,6 +169,11 @@ def _end_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def _told(response: events_pb2.WatchEventsResponse) -> Iterable[events_pb2.Event]:
+    """By a line_provider that knows no batches, each event is told alone."""
+    return (response.event,) if response.HasField("event") else response.batch.events
 
 
 def _keep_newest(messages: dict[int, events_pb2.Event], message: events_pb2.Event) -> None:

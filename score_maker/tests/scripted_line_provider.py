@@ -38,7 +38,7 @@ class ScriptedLineProvider(events_pb2_grpc.EventServiceServicer):
     """Watchers get what `put` was given, and are counted; events in `unannounced` are found only by asking for them.
 
     Whoever bears `admin_token` may change the events by the contract's rules, unless `refusal` (a code and details) is
-    there to be told them.
+    there to be told them. Without `knows_batches` it is of an older version of the contract.
     """
 
     admin_token = "a-token-of-line-provider"
@@ -49,6 +49,7 @@ class ScriptedLineProvider(events_pb2_grpc.EventServiceServicer):
         self.refusal: tuple[grpc.StatusCode, str] | None = None
         self.imported: list[events_pb2.ImportEventsRequest] = []
         self.watches = 0
+        self.knows_batches = True
         self._watchers: set[asyncio.Queue[events_pb2.Event]] = set()
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
@@ -167,14 +168,17 @@ class ScriptedLineProvider(events_pb2_grpc.EventServiceServicer):
         return message
 
     async def WatchEvents(  # noqa: N802
-        self, _request: events_pb2.WatchEventsRequest, _context: Context
+        self, request: events_pb2.WatchEventsRequest, _context: Context
     ) -> AsyncIterator[events_pb2.WatchEventsResponse]:
         changes: asyncio.Queue[events_pb2.Event] = asyncio.Queue()
         self._watchers.add(changes)
         self.watches += 1
         try:
-            for each in list(self.events.values()):
-                yield events_pb2.WatchEventsResponse(event=each)
+            if request.in_batches and self.knows_batches:
+                yield events_pb2.WatchEventsResponse(batch=events_pb2.EventBatch(events=self.events.values()))
+            else:
+                for each in list(self.events.values()):
+                    yield events_pb2.WatchEventsResponse(event=each)
             yield events_pb2.WatchEventsResponse(snapshot_complete=events_pb2.SnapshotComplete())
             while True:
                 yield events_pb2.WatchEventsResponse(event=await changes.get())

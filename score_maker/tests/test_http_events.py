@@ -302,6 +302,17 @@ async def test_a_cache_that_was_flushed_is_never_taken_for_the_whole(redis: Redi
     assert await cache.load() is None
 
 
+async def test_events_are_taken_from_a_line_provider_that_knows_no_batches(
+    settings: Settings, line_provider: ScriptedLineProvider
+) -> None:
+    line_provider.knows_batches = False
+    line_provider.put(event(1), event(2))
+    async with serving(settings) as api:
+        assert await ids(api) == [1, 2]
+        line_provider.put(event(3))
+        await eventually(lambda: _found(api, 3))
+
+
 async def test_a_whole_new_cache_takes_the_place_of_the_old_one_at_once(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 # ruff: noqa: N802 - the methods bear the contract's names
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from line_provider import events, importer
 from line_provider.database import autocommit
-from line_provider.domain import Invalid, check_event_id
+from line_provider.domain import Event, Invalid, check_event_id
 from line_provider.events import position_of
 from line_provider.grpc_server.page_tokens import page_token, position_after
 from line_provider.grpc_server.translate import (
@@ -30,8 +30,10 @@ from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-# A client takes messages of 4 MiB unless it says otherwise: a page of long descriptions ends before that.
-LARGEST_PAGE_BYTES = 3 * 1024 * 1024
+# A client takes messages of 4 MiB unless it says otherwise: many long descriptions are told in several.
+LARGEST_MESSAGE_BYTES = 3 * 1024 * 1024
+# What a client takes in at once keeps it from all else.
+LARGEST_BATCH = 100
 
 LARGEST_FILE_BYTES = 1024 * 1024
 MOST_BAD_ROWS = 1_000
@@ -48,7 +50,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
         async with autocommit(self._engine) as connection:
             found = await events.list_page(connection, which, order, limit=size + 1, after=after)
         response = events_pb2.GetEventsResponse()
-        room = LARGEST_PAGE_BYTES
+        room = LARGEST_MESSAGE_BYTES
         for event in found[:size]:
             message = event_message(event)
             room -= message.ByteSize()
@@ -111,10 +113,28 @@ class EventService(events_pb2_grpc.EventServiceServicer):
         )
 
     async def WatchEvents(
-        self, _request: events_pb2.WatchEventsRequest, _context: Context
+        self, request: events_pb2.WatchEventsRequest, _context: Context
     ) -> AsyncIterator[events_pb2.WatchEventsResponse]:
-        async for event in self._feed.watch():
-            if event is None:
+        async for told in self._feed.watch():
+            if told is None:
                 yield events_pb2.WatchEventsResponse(snapshot_complete=events_pb2.SnapshotComplete())
+            elif request.in_batches:
+                for batch in _batches(told):
+                    yield events_pb2.WatchEventsResponse(batch=events_pb2.EventBatch(events=batch))
             else:
-                yield events_pb2.WatchEventsResponse(event=event_message(event))
+                for event in told:
+                    yield events_pb2.WatchEventsResponse(event=event_message(event))
+
+
+def _batches(told: Iterable[Event]) -> Iterator[list[events_pb2.Event]]:
+    batch: list[events_pb2.Event] = []
+    room = LARGEST_MESSAGE_BYTES
+    for message in map(event_message, told):
+        size = message.ByteSize()
+        if batch and (size > room or len(batch) == LARGEST_BATCH):
+            yield batch
+            batch, room = [], LARGEST_MESSAGE_BYTES
+        batch.append(message)
+        room -= size
+    if batch:
+        yield batch
