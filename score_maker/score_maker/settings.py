@@ -74,6 +74,8 @@ class Settings(LineProviderSettings, TelemetrySettings):
     top_prior_mean: float = Field(default=3, ge=1, le=5)
     top_prior_weight: float = Field(default=10, ge=0, allow_inf_nan=False)
     """How many ratings of that average an event is given in advance in the order `top`."""
+    max_listeners: int = Field(default=1_000, ge=0)
+    """Clients of GET /events/stream that one process tells of changes; more are turned away with 503."""
     stream_heartbeat: Seconds = timedelta(seconds=15)
     """How often a listener of GET /events/stream is sent a comment while nothing changes."""
     shutdown_grace: Seconds = timedelta(seconds=10)

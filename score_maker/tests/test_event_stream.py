@@ -164,7 +164,7 @@ async def test_who_reads_slowly_is_told_each_events_last_state_however_often_it_
     catalog = EventCatalog()
     catalog.replace_all(event_of(event(event_id)) for event_id in (1, 2, 3))
     changes = EventChanges(catalog)
-    stream = EventStream(catalog, changes, EventDocuments(), heartbeat=timedelta(minutes=1))
+    stream = EventStream(catalog, changes, EventDocuments(), heartbeat=timedelta(minutes=1), max_listeners=1)
     telling = asyncio.create_task(changes.run())
     slow = stream.listen(changes.token(catalog.position))
     catalog.put(event_of(event(1, revision=2)))
@@ -180,6 +180,26 @@ async def test_who_reads_slowly_is_told_each_events_last_state_however_often_it_
     assert [chunk async for chunk in slow] == []
     telling.cancel()
     await asyncio.wait({telling})
+
+
+async def test_who_is_one_too_many_is_sent_to_the_list_until_another_leaves(
+    settings: Settings, line_provider: ScriptedLineProvider
+) -> None:
+    line_provider.put(event(1))
+    few = settings.model_copy(update={"max_listeners": 2, "stream_heartbeat": timedelta(milliseconds=20)})
+    async with serving(few) as api, listening(api) as first:
+        async with listening(api) as second:
+            await first.next_heartbeat()
+            await second.next_heartbeat()
+            refused = await api.get("/events/stream")
+            assert (refused.status_code, refused.json()["type"]) == (503, "/problems/too-many-listeners")
+            assert int(refused.headers["Retry-After"]) > 0
+            assert (await api.get("/events")).status_code == 200
+        async with asyncio.timeout(30):
+            while "scoreline_stream_listeners 1.0" not in (await api.get("/metrics")).text:
+                await asyncio.sleep(0.01)
+        async with listening(api) as third:
+            await third.next_heartbeat()
 
 
 async def test_a_silent_stream_carries_heartbeats(settings: Settings, line_provider: ScriptedLineProvider) -> None:

@@ -14,23 +14,40 @@ MOST_AT_ONCE = 100
 
 
 class EventStream:
-    """Makes the bytes that all listeners of a process are sent."""
+    """Makes the bytes that all listeners of a process are sent. It does not itself turn away those who come when it
+    `is_full`."""
 
     def __init__(
-        self, catalog: EventCatalog, changes: EventChanges, documents: EventDocuments, *, heartbeat: timedelta
+        self,
+        catalog: EventCatalog,
+        changes: EventChanges,
+        documents: EventDocuments,
+        *,
+        heartbeat: timedelta,
+        max_listeners: int,
     ) -> None:
         self._catalog = catalog
         self._changes = changes
         self._documents = documents
         self._heartbeat_seconds = heartbeat.total_seconds()
+        self._max_listeners = max_listeners
+        self._listeners = 0
         self._last: tuple[list[EventChange], bytes] = ([], b"")
+
+    @property
+    def is_full(self) -> bool:
+        return self._listeners >= self._max_listeners
 
     async def listen(self, token: str | None) -> AsyncIterator[bytes]:
         """What has changed after the position that the token stands for, or without one from now on; then what
         changes, until the service ends."""
-        with metrics.STREAM_LISTENERS.track_inprogress():
-            async for frames in self._listen(token):
-                yield frames
+        self._listeners += 1
+        try:
+            with metrics.STREAM_LISTENERS.track_inprogress():
+                async for frames in self._listen(token):
+                    yield frames
+        finally:
+            self._listeners -= 1
 
     async def _listen(self, token: str | None) -> AsyncIterator[bytes]:
         position = self._catalog.position if token is None else self._changes.position(token)

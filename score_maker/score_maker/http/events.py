@@ -23,6 +23,7 @@ from score_maker.http.observation import waits
 from score_maker.http.problems import (
     EVENT_NOT_FOUND,
     INVALID_REQUEST,
+    TOO_MANY_LISTENERS,
     UNAVAILABLE,
     UNKNOWN_TOKEN,
     Problem,
@@ -37,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 # Events are served from memory, and do not wait longer than this for the database to add the reader's own ratings.
 MY_SCORES_SECONDS = 2
+# A listener may have left by then.
+_STREAM_RETRY_AFTER = "30"
 
 EventId = Annotated[int, Path(ge=1, le=2**63 - 1, description="line_provider's id of the event")]
 
@@ -103,7 +106,7 @@ async def list_events(
 @router.get(
     "/events/stream",
     response_class=StreamingResponse,
-    responses=responses(INVALID_REQUEST)
+    responses=responses(INVALID_REQUEST, TOO_MANY_LISTENERS)
     | {
         status.HTTP_200_OK: {
             "description": "Server-sent events, without end",
@@ -132,6 +135,9 @@ async def stream_events(
     `event: reset` says that the position is not known here (any more), as after a restart of the service: load the list
     again and go on from its `stream_position`. Comments keep the connection open while nothing changes.
     """
+    if state.stream.is_full:
+        detail = "As many as can be are told of changes already; load the list now and then instead."
+        raise Problem(TOO_MANY_LISTENERS, detail, headers={"Retry-After": _STREAM_RETRY_AFTER})
     waits(request.scope)
     stream = state.stream.listen(last_event_id or after)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

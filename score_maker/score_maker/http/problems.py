@@ -172,6 +172,13 @@ LINE_PROVIDER_FAILED = ProblemType(
     "line_provider, which owns the events, gave an answer that it should not give; `detail` has it. Where that is "
     "UNAUTHENTICATED or PERMISSION_DENIED, SCORE_MAKER_LINE_PROVIDER_TOKEN is not its LINE_PROVIDER_ADMIN_TOKEN.",
 )
+TOO_MANY_LISTENERS = ProblemType(
+    "too-many-listeners",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "Too many are told of changes already",
+    "Telling one more would keep the others waiting, and those who rate. Load `GET /events` now and then, which costs "
+    "little, and ask for the stream again after the seconds that the header `Retry-After` names.",
+)
 UNAVAILABLE = ProblemType(
     "unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -211,6 +218,7 @@ PROBLEM_TYPES = {
         METHOD_NOT_ALLOWED,
         TOO_MANY_REQUESTS,
         LINE_PROVIDER_FAILED,
+        TOO_MANY_LISTENERS,
         UNAVAILABLE,
         INTERNAL_ERROR,
     )

@@ -86,7 +86,13 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
         changes = EventChanges(catalog)
         documents = EventDocuments()
         listings = EventListings(catalog, changes, documents)
-        stream = EventStream(catalog, changes, documents, heartbeat=settings.stream_heartbeat)
+        stream = EventStream(
+            catalog,
+            changes,
+            documents,
+            heartbeat=settings.stream_heartbeat,
+            max_listeners=settings.max_listeners,
+        )
         feed = EventFeed(channel, EventCache(redis), catalog)
         await feed.load_from_cache()
         feeding = asyncio.create_task(feed.run(), name="event-feed")
