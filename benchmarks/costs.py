@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import uvloop
 from httpx import AsyncClient
@@ -42,7 +41,7 @@ from devstack.system import MANY_RATERS, System
 from score_maker.database import create_engine
 from score_maker.group_commit import GroupCommit
 from score_maker.line_provider import open_channel
-from score_maker.raters import RaterTokens
+from score_maker.raters import RaterTokens, new_rater_id
 from score_maker.redis_connection import open_redis
 from score_maker.scores import Submission
 
@@ -206,7 +205,9 @@ async def _count_groups(accounts: Accounts, system: System, events: Sequence[int
 
         async def take(ratings: int = THOUSAND) -> None:
             these = itertools.islice(itertools.cycle(events), ratings)
-            await asyncio.gather(*(group_commit.submit(Submission(event, uuid4(), 4, deadline)) for event in these))
+            await asyncio.gather(
+                *(group_commit.submit(Submission(event, new_rater_id(), 4, deadline)) for event in these)
+            )
 
         await take(10)
         await accounts.enter("a group of 1,000 ratings", take, times=1)

@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
-from uuid import uuid4
 
 import psutil
 import uvloop
@@ -27,6 +26,7 @@ from benchmarks.looking import processor_seconds, total
 from devstack.addresses import Address
 from devstack.system import System
 from score_maker import scores
+from score_maker.raters import new_rater_id
 from score_maker.scores import Submission
 
 SMALL_BACKLOG = 50_000
@@ -99,7 +99,7 @@ async def fill(system: System, ratings: int, of_events: Sequence[int] = ()) -> f
     began = time.perf_counter()
     for start in range(0, ratings, GROUP):
         size = min(GROUP, ratings - start)
-        group = [Submission(next(events), uuid4(), 1 + nth % 5, deadline) for nth in range(size)]
+        group = [Submission(next(events), new_rater_id(), 1 + nth % 5, deadline) for nth in range(size)]
         async with engine.begin() as connection:
             await scores.submit(connection, group)
     per_second = ratings / (time.perf_counter() - began)

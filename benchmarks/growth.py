@@ -24,15 +24,17 @@ _RATINGS = """
     FROM generate_series(1, :count) AS nth
     CROSS JOIN LATERAL (SELECT (CAST(:event_ids AS bigint[]))[1 + nth % :events] AS event_id) AS rated
 """
+# Of version 7, as score_maker makes them, one each millisecond.
+_RATER_ID = "(lpad(to_hex(1760000000000 + nth), 12, '0') || '7' || substr(md5(nth::text), 14))::uuid"
 _STORE_CONFIRMED = text(f"""
     INSERT INTO scores (
         event_id, rater_id, value, version, state, confirmed_value, confirmed_version, accepted_at, settled_at
     )
-    SELECT event_id, md5(nth::text)::uuid, 1 + nth % 5, 1, 'confirmed', 1 + nth % 5, 1, now(), now() {_RATINGS}
+    SELECT event_id, {_RATER_ID}, 1 + nth % 5, 1, 'confirmed', 1 + nth % 5, 1, now(), now() {_RATINGS}
 """)
 _STORE_APPLIED = text(f"""
     INSERT INTO applied_scores (event_id, rater_id, value, version, applied_at)
-    SELECT event_id, md5(nth::text)::uuid, 1 + nth % 5, 1, now() {_RATINGS}
+    SELECT event_id, {_RATER_ID}, 1 + nth % 5, 1, now() {_RATINGS}
 """)
 _ADD_UP = text("""
     UPDATE events

@@ -32,7 +32,7 @@ _INSERTS = """
 \\set value random(1, 5)
 BEGIN;
 INSERT INTO scores (event_id, rater_id, value, version, state, accepted_at)
-VALUES (:event, gen_random_uuid(), :value, 1, 'pending', now()) RETURNING rater_id \\gset
+VALUES (:event, uuidv7(), :value, 1, 'pending', now()) RETURNING rater_id \\gset
 INSERT INTO scores_outbox (event_id, rater_id, value, version, accepted_at)
 VALUES (:event, :rater_id, :value, 1, now());
 COMMIT;

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 from pathlib import Path
-from uuid import uuid4
 
 import psutil
 from httpx import AsyncClient
@@ -30,7 +29,7 @@ from devstack.system import MANY_RATERS, System
 from score_maker import outbox, scores, settlement
 from score_maker.database import autocommit, create_engine
 from score_maker.line_provider import open_channel
-from score_maker.raters import RaterTokens
+from score_maker.raters import RaterTokens, new_rater_id
 from score_maker.scores import Submission
 
 ONE_BY_ONE = 500
@@ -122,7 +121,7 @@ class _Raters:
             for event_id in islice(cycle(self._events), ONE_BY_ONE):
                 began = time.perf_counter()
                 async with autocommit(engine) as connection:
-                    await scores.submit(connection, [Submission(event_id, uuid4(), 3, deadline)])
+                    await scores.submit(connection, [Submission(event_id, new_rater_id(), 3, deadline)])
                 way = time.perf_counter() - began
                 async with autocommit(engine) as connection:
                     claim = await outbox.claim(connection, limit=1, lease=timedelta(minutes=1))

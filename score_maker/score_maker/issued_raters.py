@@ -1,4 +1,4 @@
-"""Which rater a subject of the issuer is: a random id in a row, so that nothing is left of the link once it is deleted.
+"""Which rater a subject of the issuer is: an id in a row, so that nothing is left of the link once it is deleted.
 
 The row is made at the subject's first rating, and forgetting the rater deletes it; from then on the subject is another
 rater. So whatever has read a row may hold a forgotten id, here or in another process. That is found out where it
@@ -7,13 +7,13 @@ matters: the statement that accepts ratings accepts none under a forgotten id, a
 
 import asyncio
 from collections import OrderedDict
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import ScalarSelect, Select, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from score_maker.database import autocommit
-from score_maker.raters import Rater, Subject
+from score_maker.raters import Rater, Subject, new_rater_id
 from score_maker.tables import raters
 
 # However many newcomers there are, the other connections are for the ratings of those who are known.
@@ -60,7 +60,7 @@ class IssuedRaters:
         known = await self.get(subject, forgotten=forgotten)
         if known is not None:
             return known
-        values = {"subject_key": subject.key, "rater_id": uuid4(), "forgotten": forgotten}
+        values = {"subject_key": subject.key, "rater_id": new_rater_id(), "forgotten": forgotten}
         async with asyncio.timeout(_LONGEST_SECONDS), self._asking, autocommit(self._engine) as connection:
             made: UUID = (await connection.scalars(_MAKE, values)).one()
         self._remember(subject, made)
