@@ -109,11 +109,11 @@ def create_event(organiser: "EventServiceAsyncStub", admin: Metadata, rater: Asy
 
 @pytest.fixture
 def close_event(organiser: "EventServiceAsyncStub", admin: Metadata) -> ChangeEvent:
-    """Moves an event's deadline into the past."""
+    """Moves an event's deadline into the past, so little that its result is not made final while the test looks."""
 
     async def close(event_id: int) -> None:
         request = events_pb2.UpdateEventRequest(event_id=event_id)
-        request.deadline.FromDatetime(datetime.now(UTC) - timedelta(hours=1))
+        request.deadline.FromDatetime(datetime.now(UTC) - timedelta(seconds=1))
         request.update_mask.paths.append("deadline")
         await organiser.UpdateEvent(request, metadata=admin)
 
