@@ -26,6 +26,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import RedisCluster
 from redis.exceptions import NoScriptError
 
+from score_maker.portions import portions
 from score_maker.redis_connection import UNREACHABLE, RedisClient, register_script
 from score_maker.write_counts import Subject, WriteCount, WriteCounts
 
@@ -246,8 +247,7 @@ class _Counters(RedisStorage):
 
     async def _ask_redis(self, questions: Sequence[_Question]) -> list[int]:
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for start in range(0, len(questions), self._at_once):
-                these = questions[start : start + self._at_once]
+            for these in portions(questions, self._at_once):
                 keys = [key for question in these for key in self._keys(question.of)]
                 values = [value for question in these for value in question.arguments()]
                 pipeline.execute_command("EVALSHA", self._script.sha, len(keys), *keys, *values)

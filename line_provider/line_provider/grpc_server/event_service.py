@@ -49,14 +49,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
         after = position_after(request.page_token, which, order)
         async with autocommit(self._engine) as connection:
             found = await events.list_page(connection, which, order, limit=size + 1, after=after)
-        response = events_pb2.GetEventsResponse()
-        room = LARGEST_MESSAGE_BYTES
-        for event in found[:size]:
-            message = event_message(event)
-            room -= message.ByteSize()
-            if room < 0:
-                break
-            response.events.append(message)
+        response = events_pb2.GetEventsResponse(events=next(_batches(found[:size], at_most=size), []))
         sent = len(response.events)
         if sent < len(found):
             response.next_page_token = page_token(which, order, position_of(found[sent - 1], order))
@@ -119,19 +112,20 @@ class EventService(events_pb2_grpc.EventServiceServicer):
             if told is None:
                 yield events_pb2.WatchEventsResponse(snapshot_complete=events_pb2.SnapshotComplete())
             elif request.in_batches:
-                for batch in _batches(told):
+                for batch in _batches(told, at_most=LARGEST_BATCH):
                     yield events_pb2.WatchEventsResponse(batch=events_pb2.EventBatch(events=batch))
             else:
                 for event in told:
                     yield events_pb2.WatchEventsResponse(event=event_message(event))
 
 
-def _batches(told: Iterable[Event]) -> Iterator[list[events_pb2.Event]]:
+def _batches(told: Iterable[Event], *, at_most: int) -> Iterator[list[events_pb2.Event]]:
+    """As many at once as fit into a message."""
     batch: list[events_pb2.Event] = []
     room = LARGEST_MESSAGE_BYTES
     for message in map(event_message, told):
         size = message.ByteSize()
-        if batch and (size > room or len(batch) == LARGEST_BATCH):
+        if batch and (size > room or len(batch) == at_most):
             yield batch
             batch, room = [], LARGEST_MESSAGE_BYTES
         batch.append(message)
