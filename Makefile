@@ -49,7 +49,7 @@ check: environment ## style, types, the contract, stubs and locks up to date
 	$(IN_ENVIRONMENT) -m ruff check .
 	$(IN_ENVIRONMENT) -m ruff format --check .
 # The parts' tests have modules of the same name (conftest), which mypy can tell apart only one part at a time.
-	$(IN_ENVIRONMENT) -m mypy devstack scripts benchmarks telemetry/scoreline_telemetry
+	$(IN_ENVIRONMENT) -m mypy devstack scripts benchmarks common/scoreline_common
 	$(IN_ENVIRONMENT) -m mypy line_provider/line_provider line_provider/tests
 	$(IN_ENVIRONMENT) -m mypy score_maker/score_maker score_maker/tests
 	$(IN_ENVIRONMENT) -m mypy arq_worker/arq_worker arq_worker/tests
@@ -59,7 +59,7 @@ check: environment ## style, types, the contract, stubs and locks up to date
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	$(IN_ENVIRONMENT) scripts/generate_stubs.py --check
 	$(PYTHON) scripts/bootstrap.py poetry check --lock
-	for package in contracts telemetry; do (cd $$package && $(POETRY) check) || exit 1; done
+	for package in contracts common; do (cd $$package && $(POETRY) check) || exit 1; done
 	for project in $(LOCKED); do (cd $$project && $(POETRY) check --lock) || exit 1; done
 
 chart: environment ## render the Helm chart and hold it against Kubernetes' schemas (installs 350 MB for it)

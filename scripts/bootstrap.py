@@ -16,7 +16,7 @@ BOOTSTRAP = ROOT / ".bootstrap"
 ENVIRONMENT = ROOT / ".venv"
 POETRY = BOOTSTRAP / "bin" / "poetry"
 REQUIREMENTS = ("poetry==2.5.*", "poetry-plugin-pypi-mirror==0.6.*")
-PROJECTS = (".", "contracts", "telemetry", "line_provider", "score_maker", "arq_worker")
+PROJECTS = (".", "contracts", "common", "line_provider", "score_maker", "arq_worker")
 
 
 def say(sentence: str) -> None:

@@ -15,7 +15,7 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
 from score_maker.outbox import OutboxMessage
 from score_maker.settlement import Decision
-from scoreline_telemetry.tracing import parent_of, span_context_of, traceparent
+from scoreline_common.telemetry.tracing import parent_of, span_context_of, traceparent
 
 _tracer = trace.get_tracer("arq_worker")
 

@@ -18,7 +18,7 @@ from score_maker.configuration import load
 from score_maker.database import create_engine, is_unreachable
 from score_maker.line_provider import open_channel
 from score_maker.outbox import StuckMessage
-from scoreline_telemetry import logs, tracing
+from scoreline_common.telemetry import logs, tracing
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from pydantic_settings import SettingsConfigDict
 
 from score_maker.configuration import PostgresUrl, RedisUrl, Seconds, Token
 from score_maker.line_provider import LineProviderSettings
-from scoreline_telemetry.settings import MetricsSettings
+from scoreline_common.telemetry.settings import MetricsSettings
 
 PREFIX = "ARQ_WORKER_"
 EXAMPLE = "arq_worker/.env_example"

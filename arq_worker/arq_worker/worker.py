@@ -37,7 +37,7 @@ from score_maker.outbox import WAKE_CHANNEL
 from score_maker.redis_connection import UNREACHABLE, is_cluster, node_url, owner_of
 from score_maker.service_health import WORKER_HEARTBEAT_KEY
 from score_maker.throughput import ThroughputRecorder
-from scoreline_telemetry.metrics import serve as serve_metrics
+from scoreline_common.telemetry.metrics import serve as serve_metrics
 
 log = structlog.get_logger(__name__)
 

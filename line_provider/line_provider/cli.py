@@ -33,7 +33,7 @@ from line_provider.events import EventFilter
 from line_provider.importer import Format, Rules, UnreadableFile
 from line_provider.migrate import migrate as migrate_database
 from line_provider.settings import DatabaseSettings, MigrationSettings, Settings, load
-from scoreline_telemetry import logs, tracing
+from scoreline_common.telemetry import logs, tracing
 
 T = TypeVar("T")
 Shift = Callable[[list[EventDraft]], list[EventDraft]]

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from scoreline_telemetry.settings import MetricsSettings
+from scoreline_common.telemetry.settings import MetricsSettings
 
 PREFIX = "LINE_PROVIDER_"
 

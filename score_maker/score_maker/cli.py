@@ -11,8 +11,8 @@ from score_maker.http import workers
 from score_maker.http.server import Server, configured
 from score_maker.migrate import migrate as migrate_database
 from score_maker.settings import EXAMPLE, MigrationSettings, Settings
-from scoreline_telemetry import logs, tracing
-from scoreline_telemetry.metrics import tell_build
+from scoreline_common.telemetry import logs, tracing
+from scoreline_common.telemetry.metrics import tell_build
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Takes ratings of events over HTTP.")
 

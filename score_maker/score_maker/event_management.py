@@ -14,7 +14,7 @@ from score_maker.event_catalog import Event
 from score_maker.event_feed import event_of
 from scoreline.line_provider.v1 import events_pb2
 from scoreline.line_provider.v1.events_pb2_grpc import EventServiceStub
-from scoreline_telemetry.tracing import traceparent
+from scoreline_common.telemetry.tracing import traceparent
 
 log = structlog.get_logger(__name__)
 

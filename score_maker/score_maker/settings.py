@@ -21,7 +21,7 @@ from score_maker.configuration import (
 )
 from score_maker.issued_tokens import ALGORITHMS
 from score_maker.line_provider import LineProviderSettings
-from scoreline_telemetry.settings import TelemetrySettings
+from scoreline_common.telemetry.settings import TelemetrySettings
 
 ValueT = TypeVar("ValueT")
 

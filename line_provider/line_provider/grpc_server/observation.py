@@ -21,7 +21,7 @@ from line_provider.grpc_server.behaviours import (
     is_ours,
     wrapped,
 )
-from scoreline_telemetry.tracing import parent_of
+from scoreline_common.telemetry.tracing import parent_of
 
 _tracer = trace.get_tracer("line_provider")
 

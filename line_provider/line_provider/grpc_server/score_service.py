@@ -34,7 +34,7 @@ from line_provider.grpc_server.translate import (
     totals_message,
 )
 from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
-from scoreline_telemetry.tracing import parent_of
+from scoreline_common.telemetry.tracing import parent_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

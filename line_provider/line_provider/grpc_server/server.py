@@ -26,7 +26,7 @@ from line_provider.grpc_server.tls import server_credentials
 from line_provider.settings import Settings
 from line_provider.watch import EventFeed
 from scoreline.line_provider.v1 import events_pb2_grpc, scores_pb2_grpc
-from scoreline_telemetry.metrics import serve as serve_metrics
+from scoreline_common.telemetry.metrics import serve as serve_metrics
 
 log = structlog.get_logger(__name__)
 

@@ -39,7 +39,7 @@ from score_maker.http.score_resource import ScoreResource
 from score_maker.http.state import AppState, State
 from score_maker.raters import Rater, Subject
 from score_maker.scores import Submission
-from scoreline_telemetry.tracing import traceparent
+from scoreline_common.telemetry.tracing import traceparent
 
 LONGEST_WAIT_SECONDS = 30
 # When to look again at what was not decided within the wait.

@@ -8,7 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from scoreline_telemetry.settings import TelemetrySettings
+from scoreline_common.telemetry.settings import TelemetrySettings
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -22,7 +22,7 @@ def exporting(service: str, settings: TelemetrySettings) -> Iterator[None]:
     if settings.otlp_endpoint is None:
         yield
         return
-    from scoreline_telemetry import otlp  # noqa: PLC0415 - see there
+    from scoreline_common.telemetry import otlp  # noqa: PLC0415 - see there
 
     provider = otlp.tracer_provider(service, settings.otlp_endpoint, settings.trace_ratio)
     trace.set_tracer_provider(provider)

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from prometheus_client import Gauge, start_http_server
 
-from scoreline_telemetry.settings import MetricsSettings
+from scoreline_common.telemetry.settings import MetricsSettings
 
 _BUILD = Gauge(
     "scoreline_build_info",
