@@ -25,9 +25,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from benchmarks.looking import processor_seconds, total
 from devstack.addresses import Address
 from devstack.system import System
-from score_maker import scores
-from score_maker.raters import new_rater_id
-from score_maker.scores import Submission
+from score_maker.identity.anonymous import new_rater_id
+from score_maker.ratings import accept
+from score_maker.ratings.accept import Submission
 
 SMALL_BACKLOG = 50_000
 TENTHS = 10
@@ -101,7 +101,7 @@ async def fill(system: System, ratings: int, of_events: Sequence[int] = ()) -> f
         size = min(GROUP, ratings - start)
         group = [Submission(next(events), new_rater_id(), 1 + nth % 5, deadline) for nth in range(size)]
         async with engine.begin() as connection:
-            await scores.submit(connection, group)
+            await accept.submit(connection, group)
     per_second = ratings / (time.perf_counter() - began)
     await engine.dispose()
     return per_second

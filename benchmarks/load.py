@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from score_maker.raters import RaterTokens
+from score_maker.identity.anonymous import RaterTokens
 
 RATERS = 100_000
 

@@ -26,11 +26,12 @@ from benchmarks import load, wrk
 from benchmarks.drain import open_events
 from devstack.processes import Process
 from devstack.system import MANY_RATERS, System
-from score_maker import outbox, scores, settlement
 from score_maker.database import autocommit, create_engine
+from score_maker.identity.anonymous import RaterTokens, new_rater_id
 from score_maker.line_provider import open_channel
-from score_maker.raters import RaterTokens, new_rater_id
-from score_maker.scores import Submission
+from score_maker.ratings import accept
+from score_maker.ratings.accept import Submission
+from score_maker.saga import outbox, settlement
 
 ONE_BY_ONE = 500
 
@@ -121,7 +122,7 @@ class _Raters:
             for event_id in islice(cycle(self._events), ONE_BY_ONE):
                 began = time.perf_counter()
                 async with autocommit(engine) as connection:
-                    await scores.submit(connection, [Submission(event_id, new_rater_id(), 3, deadline)])
+                    await accept.submit(connection, [Submission(event_id, new_rater_id(), 3, deadline)])
                 way = time.perf_counter() - began
                 async with autocommit(engine) as connection:
                     claim = await outbox.claim(connection, limit=1, lease=timedelta(minutes=1))

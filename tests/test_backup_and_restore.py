@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from waiting import eventually
 
 from devstack.system import MANY_RATERS, System
-from score_maker import scores
-from score_maker.scores import Submission
+from score_maker.ratings import accept
+from score_maker.ratings.accept import Submission
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
@@ -35,7 +35,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
 
 async def rate(engine: AsyncEngine, ratings: Ratings) -> None:
     async with engine.begin() as connection:
-        await scores.submit(connection, [Submission(*key, value, None) for key, value in ratings.items()])
+        await accept.submit(connection, [Submission(*key, value, None) for key, value in ratings.items()])
 
 
 async def confirmed(engine: AsyncEngine) -> Ratings:

@@ -13,9 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.system import MANY_RATERS, System
-from score_maker import scores
-from score_maker.domain import Score
-from score_maker.scores import Submission
+from score_maker.ratings import accept
+from score_maker.ratings.accept import Submission
+from score_maker.ratings.domain import Score
 
 Check = Callable[[], Awaitable[None]]
 
@@ -55,7 +55,7 @@ async def test_eight_workers_settle_a_full_outbox_once_each_and_without_a_deadlo
         ]
         expected |= {(submission.event_id, submission.rater_id): submission.value for submission in round_}
         async with scores_database.begin() as connection:
-            outcomes = await scores.submit(connection, round_)
+            outcomes = await accept.submit(connection, round_)
         # The others say again what their rater has said of that event before.
         accepted += sum(1 for outcome in outcomes if isinstance(outcome, Score))
 

@@ -18,10 +18,10 @@ from arq_worker.finalize import finalize_events
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.reconcile import Reconciler
 from devstack.system import System
-from score_maker import scores
-from score_maker.domain import Outcome, Refusal, State
 from score_maker.line_provider import open_channel
-from score_maker.scores import Submission
+from score_maker.ratings import accept
+from score_maker.ratings.accept import Submission
+from score_maker.ratings.domain import Outcome, Refusal, State
 from scoreline.line_provider.v1 import events_pb2
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def event_id(organiser: "EventServiceAsyncStub", admin: Metadata) -> int:
 
 async def rate(engine: AsyncEngine, event_id: int, raters: Sequence[UUID], value: int) -> list[Outcome]:
     async with engine.begin() as connection:
-        return await scores.submit(connection, [Submission(event_id, rater, value, None) for rater in raters])
+        return await accept.submit(connection, [Submission(event_id, rater, value, None) for rater in raters])
 
 
 async def execute(engine: AsyncEngine, statement: str, **parameters: object) -> None:
@@ -124,7 +124,7 @@ async def test_ratings_that_line_provider_has_applied_are_confirmed_here_however
     reconciler = Reconciler(worker_engine, line_provider)
     assert (await reconciler.run()).divergent == 1
     async with scores_database.connect() as connection:
-        score = await scores.get(connection, event_id, rater)
+        score = await accept.get(connection, event_id, rater)
     assert score is not None
     assert (score.state, score.value, score.confirmed_version, score.reason) == (State.CONFIRMED, 2, 2, None)
     assert (await reconciler.run()).divergent == 0

@@ -27,17 +27,18 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-import line_provider.migrate
-import line_provider.scores
-import score_maker.migrate
+import line_provider.scores.apply
+import line_provider.storage.migrate
+import score_maker.storage.migrate
 from devstack.postgres import Postgres
-from line_provider import events
-from line_provider.domain import EventDraft, ScoreChange
-from score_maker import outbox, scores
-from score_maker.domain import Outcome, Refusal, Score, State, Unchanged, Verdict
-from score_maker.outbox import Claim, OutboxMessage
-from score_maker.scores import Submission
-from score_maker.settlement import Decision, settle_decisions
+from line_provider.events import changes
+from line_provider.events.domain import EventDraft, ScoreChange
+from score_maker.ratings import accept
+from score_maker.ratings.accept import Submission
+from score_maker.ratings.domain import Outcome, Refusal, Score, State, Unchanged, Verdict
+from score_maker.saga import outbox
+from score_maker.saga.outbox import Claim, OutboxMessage
+from score_maker.saga.settlement import Decision, settle_decisions
 
 T = TypeVar("T")
 Key = tuple[int, UUID]
@@ -51,8 +52,8 @@ LONG = timedelta(hours=1)
 async def databases(postgres: Postgres) -> tuple[str, str]:
     ours = await postgres.create_database("saga_scores", owner="saga_scores", password="secret")
     theirs = await postgres.create_database("saga_events", owner="saga_events", password="secret")
-    await score_maker.migrate.migrate(ours)
-    await line_provider.migrate.migrate(theirs)
+    await score_maker.storage.migrate.migrate(ours)
+    await line_provider.storage.migrate.migrate(theirs)
     return ours, theirs
 
 
@@ -89,7 +90,7 @@ class Saga(RuleBasedStateMachine):
             drafts = [EventDraft(f"event {number}", "", now, now + LONG) for number in range(EVENTS)]
             async with self.theirs.begin() as connection:
                 await connection.execute(text("TRUNCATE events, applied_scores"))
-                return [event.event_id for event in await events.create_missing(connection, drafts)]
+                return [event.event_id for event in await changes.create_missing(connection, drafts)]
 
         self.event_ids = self.run(empty())
 
@@ -99,8 +100,8 @@ class Saga(RuleBasedStateMachine):
 
         async def submit() -> Outcome:
             async with self.ours.begin() as connection:
-                before = await scores.get(connection, event_id, rater)
-                (outcome,) = await scores.submit(connection, [Submission(event_id, rater, value, None)])
+                before = await accept.get(connection, event_id, rater)
+                (outcome,) = await accept.submit(connection, [Submission(event_id, rater, value, None)])
             assert (outcome is Refusal.NOTHING_TO_WITHDRAW) == (value is None and before is None)
             is_said_already = (
                 before is not None
@@ -145,7 +146,7 @@ class Saga(RuleBasedStateMachine):
     def cancel(self, event: int) -> None:
         async def cancel() -> None:
             async with self.theirs.begin() as connection:
-                await events.cancel(connection, self.event_ids[event])
+                await changes.cancel(connection, self.event_ids[event])
 
         self.run(cancel())
         self.cancelled.add(self.event_ids[event])
@@ -221,7 +222,7 @@ class Saga(RuleBasedStateMachine):
     async def _apply(self, messages: list[OutboxMessage]) -> list[Decision]:
         changes = [ScoreChange(m.event_id, m.rater_id, m.value, m.version, m.accepted_at) for m in messages]
         async with self.theirs.begin() as connection:
-            rulings = await line_provider.scores.apply(connection, changes, high_score_from=Decimal(3))
+            rulings = await line_provider.scores.apply.apply_scores(connection, changes, high_score_from=Decimal(3))
         return [
             Decision(message, Verdict(ruling.verdict), ruling.reason)
             for message, ruling in zip(messages, rulings, strict=True)

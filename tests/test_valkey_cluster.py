@@ -8,7 +8,7 @@ from redis.crc import key_slot
 from valkey_cluster import ValkeyCluster
 from waiting import eventually
 
-from arq_worker.worker import QUEUE
+from arq_worker.process import QUEUE
 from devstack.system import System
 
 Check = Callable[[], Awaitable[None]]

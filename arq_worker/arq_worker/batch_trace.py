@@ -13,8 +13,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
-from score_maker.outbox import OutboxMessage
-from score_maker.settlement import Decision
+from score_maker.saga.outbox import OutboxMessage
+from score_maker.saga.settlement import Decision
 from scoreline_common.telemetry.tracing import parent_of, span_context_of, traceparent
 
 _tracer = trace.get_tracer("arq_worker")

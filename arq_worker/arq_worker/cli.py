@@ -9,15 +9,15 @@ import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from arq_worker import worker
+from arq_worker import process
 from arq_worker.line_provider_client import LineProviderAway, LineProviderClient
 from arq_worker.reconcile import Findings, Reconciler
 from arq_worker.settings import EXAMPLE, Settings
-from score_maker import outbox
 from score_maker.configuration import load
 from score_maker.database import create_engine, is_unreachable
 from score_maker.line_provider import open_channel
-from score_maker.outbox import StuckMessage
+from score_maker.saga import outbox
+from score_maker.saga.outbox import StuckMessage
 from scoreline_common.telemetry import logs, tracing
 
 T = TypeVar("T")
@@ -34,14 +34,14 @@ def run() -> None:
     settings = load(Settings, example=EXAMPLE)
     logs.configure(settings.log_format)
     with tracing.exporting("arq-worker", settings):
-        uvloop.run(worker.run(settings))
+        uvloop.run(process.run(settings))
 
 
 @app.command()
 def health() -> None:
     """Exit with 0 if a worker has reported lately, else with 1."""
     settings = load(Settings, example=EXAMPLE)
-    raise typer.Exit(0 if uvloop.run(worker.is_healthy(settings)) else 1)
+    raise typer.Exit(0 if uvloop.run(process.is_healthy(settings)) else 1)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from arq_worker import metrics
 from arq_worker.line_provider_client import LineProviderClient, LineProviderRefuses
-from score_maker import reconciliation
+from score_maker.saga import reconciliation
 from scoreline.line_provider.v1 import events_pb2
 
 log = structlog.get_logger(__name__)

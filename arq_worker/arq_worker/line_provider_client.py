@@ -11,9 +11,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from arq_worker.batch_trace import BatchTrace
-from score_maker.domain import AppliedVersion, Verdict
-from score_maker.outbox import OutboxMessage
-from score_maker.settlement import Decision
+from score_maker.ratings.domain import AppliedVersion, Verdict
+from score_maker.saga.outbox import OutboxMessage
+from score_maker.saga.settlement import Decision
 from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc, scores_pb2, scores_pb2_grpc
 
 _VERDICTS = {

@@ -2,8 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from score_maker.domain import Mending, Verdict
-from score_maker.throughput import Outcome
+from score_maker.ratings.domain import Mending, Verdict
+from score_maker.saga.throughput import Outcome
 
 SETTLED = Counter("scoreline_settled_total", "Ratings that line_provider has ruled on", ["verdict", "reason"])
 SAGA_SECONDS = Histogram(

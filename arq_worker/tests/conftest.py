@@ -13,12 +13,12 @@ from arq_worker.circuit_breaker import CircuitBreaker
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.relay import Relay
 from devstack.postgres import Postgres
-from score_maker import scores
 from score_maker.database import create_engine
 from score_maker.line_provider import open_channel
-from score_maker.migrate import migrate
-from score_maker.scores import Submission
-from score_maker.tables import metadata
+from score_maker.ratings import accept
+from score_maker.ratings.accept import Submission
+from score_maker.storage.migrate import migrate
+from score_maker.storage.tables import metadata
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +77,7 @@ def rate(owner: AsyncEngine) -> Callable[..., object]:
     async def rate(count: int = 1, *, event_id: int = 1) -> None:
         deadline = datetime.now(UTC) + timedelta(hours=1)
         async with owner.begin() as connection:
-            await scores.submit(connection, [Submission(event_id, uuid4(), 4, deadline) for _ in range(count)])
+            await accept.submit(connection, [Submission(event_id, uuid4(), 4, deadline) for _ in range(count)])
 
     return rate
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from arq_worker.relay import Relay
 from devstack.valkey import Valkey
-from score_maker.service_health import worker_health
+from score_maker.saga.health import worker_health
 
 Rate = Callable[..., Awaitable[None]]
 States = Callable[[], Awaitable[dict[str, int]]]

@@ -13,9 +13,10 @@ import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from line_provider import events, importer
 from line_provider.database import create_engine, is_not_migrated, is_unreachable
-from line_provider.domain import (
+from line_provider.events import changes
+from line_provider.events.changes import EventFilter
+from line_provider.events.domain import (
     Event,
     EventDraft,
     EventFinal,
@@ -29,10 +30,10 @@ from line_provider.domain import (
     check_text,
     phase_of,
 )
-from line_provider.events import EventFilter
-from line_provider.importer import Format, Rules, UnreadableFile
-from line_provider.migrate import migrate as migrate_database
+from line_provider.importing import importer
+from line_provider.importing.importer import Format, Rules, UnreadableFile
 from line_provider.settings import DatabaseSettings, MigrationSettings, Settings, load
+from line_provider.storage.migrate import migrate as migrate_database
 from scoreline_common.telemetry import logs, tracing
 
 T = TypeVar("T")
@@ -139,7 +140,7 @@ def add(
     async def create(connection: AsyncConnection) -> Event:
         start = importer.to_utc("starts_at", starts_at, timezone)
         end = importer.to_utc("deadline", deadline, timezone) if deadline else start + rate_until
-        return await events.create(connection, EventDraft(title, description, start, end, external_id or None))
+        return await changes.create(connection, EventDraft(title, description, start, end, external_id or None))
 
     print(_in_database(create).event_id)
 
@@ -156,7 +157,7 @@ def list_events(
 
     async def read(connection: AsyncConnection) -> list[Event]:
         which = EventFilter(status, phase, check_text("query", query, at_most=200))
-        return await events.list_page(connection, which, order, limit=limit + 1)
+        return await changes.list_page(connection, which, order, limit=limit + 1)
 
     found = _in_database(read)
     for line in _table(found[:limit], datetime.now(UTC)):
@@ -170,7 +171,7 @@ def cancel(event_id: int) -> None:
     """Cancel an event for good; ratings applied before still stand."""
 
     async def cancel_event(connection: AsyncConnection) -> Event:
-        return await events.cancel(connection, check_event_id(event_id))
+        return await changes.cancel(connection, check_event_id(event_id))
 
     event = _in_database(cancel_event)
     print(f"Event {event.event_id} ({event.title}) is cancelled.")
@@ -207,9 +208,9 @@ def import_events(
         _fail(f"{file.name}: {error}", code=1)
 
     async def add_missing(connection: AsyncConnection) -> int | None:
-        if if_empty and await events.any_exist(connection):
+        if if_empty and await changes.any_exist(connection):
             return None
-        return len(await events.create_missing(connection, drafts))
+        return len(await changes.create_missing(connection, drafts))
 
     added = _in_database(add_missing)
     if added is None:

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.postgres import Postgres
-from line_provider import events
 from line_provider.database import create_engine
-from line_provider.domain import Event, EventDraft
-from line_provider.migrate import migrate
+from line_provider.events import changes
+from line_provider.events.domain import Event, EventDraft
+from line_provider.storage.migrate import migrate
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def add_event(engine: AsyncEngine) -> Callable[..., Awaitable[Event]]:
     async def add_event(title: str = "Spain – Argentina", *, deadline_in: timedelta = timedelta(hours=48)) -> Event:
         deadline = datetime.now(UTC) + deadline_in
         async with engine.begin() as connection:
-            return await events.create(connection, EventDraft(title, "", deadline - timedelta(hours=48), deadline))
+            return await changes.create(connection, EventDraft(title, "", deadline - timedelta(hours=48), deadline))
 
     return add_event
 

@@ -15,10 +15,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.table_scans import rows_read_through
-from line_provider import events, scores
 from line_provider.database import create_engine
-from line_provider.domain import Event, EventEdit, Reason, Ruling, ScoreChange, Status, Totals, Verdict
-from line_provider.migrate import migrate
+from line_provider.events import changes
+from line_provider.events.domain import Event, EventEdit, Reason, Ruling, ScoreChange, Status, Totals, Verdict
+from line_provider.scores import apply as scores
+from line_provider.storage.migrate import migrate
 
 AddEvent = Callable[..., Awaitable[Event]]
 
@@ -43,17 +44,17 @@ def change(
 
 async def apply(engine: AsyncEngine, *changes: ScoreChange, threshold: str = "3") -> list[Ruling]:
     async with engine.begin() as connection:
-        return await scores.apply(connection, changes, high_score_from=Decimal(threshold))
+        return await scores.apply_scores(connection, changes, high_score_from=Decimal(threshold))
 
 
 async def read(engine: AsyncEngine, event_id: int) -> Event:
     async with engine.connect() as connection:
-        return await events.get(connection, event_id)
+        return await changes.get(connection, event_id)
 
 
 async def cancel(engine: AsyncEngine, event_id: int) -> None:
     async with engine.begin() as connection:
-        await events.cancel(connection, event_id)
+        await changes.cancel(connection, event_id)
 
 
 async def finalize(engine: AsyncEngine, event_id: int) -> None:
@@ -211,7 +212,7 @@ async def test_a_message_that_stands_twice_in_a_batch_is_applied_once(engine: As
 async def test_nothing_of_a_batch_that_was_rolled_back_remains(engine: AsyncEngine, add_event: AddEvent) -> None:
     event = await add_event()
     async with engine.connect() as connection:
-        await scores.apply(connection, [change(event.event_id)], high_score_from=Decimal(3))
+        await scores.apply_scores(connection, [change(event.event_id)], high_score_from=Decimal(3))
         await connection.rollback()
     assert await read(engine, event.event_id) == event
     assert await rebuilt_totals(engine) == {}
@@ -232,7 +233,7 @@ async def waits_for_a_lock(engine: AsyncEngine) -> None:
 async def test_a_batch_that_waited_for_an_events_end_is_judged_by_it(engine: AsyncEngine, add_event: AddEvent) -> None:
     event_id = (await add_event()).event_id
     async with engine.begin() as cancelling:
-        await events.cancel(cancelling, event_id)
+        await changes.cancel(cancelling, event_id)
         applying = asyncio.create_task(apply(engine, change(event_id)))
         await waits_for_a_lock(engine)
     assert await applying == [rejected(Reason.EVENT_CANCELLED)]
@@ -244,10 +245,10 @@ async def test_a_repeat_that_waited_while_its_first_delivery_was_applied_and_the
 ) -> None:
     delivered = change((await add_event()).event_id)
     async with engine.begin() as first:
-        assert await scores.apply(first, [delivered], high_score_from=Decimal(3)) == [APPLIED]
+        assert await scores.apply_scores(first, [delivered], high_score_from=Decimal(3)) == [APPLIED]
         repeating = asyncio.create_task(apply(engine, delivered))
         await waits_for_a_lock(engine)
-        await events.cancel(first, delivered.event_id)
+        await changes.cancel(first, delivered.event_id)
     assert await repeating == [DUPLICATE]
 
 
@@ -257,7 +258,7 @@ async def test_a_deadline_that_was_moved_meanwhile_is_the_one_that_counts(
     event = await add_event()
     async with engine.begin() as moving:
         earlier = event.deadline - timedelta(hours=1)
-        await events.update(moving, event.event_id, EventEdit(deadline=earlier))
+        await changes.update(moving, event.event_id, EventEdit(deadline=earlier))
         applying = asyncio.create_task(apply(engine, change(event.event_id, accepted_at=event.deadline)))
         await waits_for_a_lock(engine)
     assert await applying == [rejected(Reason.DEADLINE_PASSED)]

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from line_provider.domain import (
+from line_provider.events.domain import (
     Event,
     EventDraft,
     EventEdit,

@@ -11,8 +11,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider import events, scores
-from line_provider.domain import (
+from line_provider.events import changes
+from line_provider.events.changes import EventFilter, position_of
+from line_provider.events.domain import (
     Event,
     EventCancelled,
     EventDraft,
@@ -31,7 +32,7 @@ from line_provider.domain import (
     Verdict,
     phase_of,
 )
-from line_provider.events import EventFilter, position_of
+from line_provider.scores import apply
 
 AddEvent = Callable[..., Awaitable[Event]]
 
@@ -42,27 +43,27 @@ EVERYTHING = EventFilter()
 
 async def create(engine: AsyncEngine, draft: EventDraft) -> Event:
     async with engine.begin() as connection:
-        return await events.create(connection, draft)
+        return await changes.create(connection, draft)
 
 
 async def update(engine: AsyncEngine, event_id: int, edit: EventEdit) -> Event:
     async with engine.begin() as connection:
-        return await events.update(connection, event_id, edit)
+        return await changes.update(connection, event_id, edit)
 
 
 async def cancel(engine: AsyncEngine, event_id: int) -> Event:
     async with engine.begin() as connection:
-        return await events.cancel(connection, event_id)
+        return await changes.cancel(connection, event_id)
 
 
 async def finalize(engine: AsyncEngine, event_id: int, *, count: int = 0, total: int = 0) -> Event:
     async with engine.begin() as connection:
-        return await events.finalize(connection, event_id, count=count, total=total)
+        return await changes.finalize(connection, event_id, count=count, total=total)
 
 
 async def titles(engine: AsyncEngine, which: EventFilter = EVERYTHING, order: Order = Order.DEADLINE) -> list[str]:
     async with engine.connect() as connection:
-        return [event.title for event in await events.list_page(connection, which, order, limit=100)]
+        return [event.title for event in await changes.list_page(connection, which, order, limit=100)]
 
 
 async def test_a_new_event_stands_as_it_was_drafted_with_no_ratings(engine: AsyncEngine) -> None:
@@ -71,7 +72,7 @@ async def test_a_new_event_stands_as_it_was_drafted_with_no_ratings(engine: Asyn
     assert (event.starts_at, event.deadline) == (DRAFT.starts_at, DRAFT.deadline)
     assert (event.status, event.totals.count, event.totals.histogram) == (Status.PROCESSING, 0, (0, 0, 0, 0, 0))
     async with engine.connect() as connection:
-        assert await events.get(connection, event.event_id) == event
+        assert await changes.get(connection, event.event_id) == event
 
 
 async def test_an_external_id_is_given_once_and_none_is_no_id(engine: AsyncEngine) -> None:
@@ -95,7 +96,7 @@ async def test_an_update_that_cannot_be_changes_nothing(engine: AsyncEngine) -> 
     with pytest.raises(Invalid, match=r"^deadline"):
         await update(engine, event.event_id, EventEdit(title="Final", deadline=START - timedelta(hours=1)))
     async with engine.connect() as connection:
-        assert await events.get(connection, event.event_id) == event
+        assert await changes.get(connection, event.event_id) == event
 
 
 async def test_a_cancelled_event_stays_cancelled_and_is_changed_no_more(engine: AsyncEngine) -> None:
@@ -124,22 +125,22 @@ async def test_each_order_comes_page_by_page_with_ties_by_id_and_nothing_twice(e
     for days in (3, 1, 2, 1, 1, 3, 2):
         await create(engine, EventDraft("same", "", START + timedelta(days=days), START + timedelta(days=9 - days)))
     async with engine.begin() as connection:  # one transaction: all of them created at the same moment
-        await events.create_missing(connection, [EventDraft(f"tie {n}", "", START, START) for n in range(4)])
+        await changes.create_missing(connection, [EventDraft(f"tie {n}", "", START, START) for n in range(4)])
     async with engine.connect() as connection:
         for order in Order:
-            whole = await events.list_page(connection, EVERYTHING, order, limit=100)
+            whole = await changes.list_page(connection, EVERYTHING, order, limit=100)
             assert len(whole) == 11
             paged: list[Event] = []
-            while page := await events.list_page(
+            while page := await changes.list_page(
                 connection, EVERYTHING, order, limit=3, after=position_of(paged[-1], order) if paged else None
             ):
                 paged += page
             assert paged == whole
-        by_start = await events.list_page(connection, EVERYTHING, Order.STARTS_AT, limit=100)
+        by_start = await changes.list_page(connection, EVERYTHING, Order.STARTS_AT, limit=100)
         assert by_start == sorted(by_start, key=lambda event: (event.starts_at, event.event_id))
-        newest = await events.list_page(connection, EVERYTHING, Order.NEWEST, limit=100)
+        newest = await changes.list_page(connection, EVERYTHING, Order.NEWEST, limit=100)
         assert newest == sorted(newest, key=lambda event: (-event.created_at.timestamp(), event.event_id))
-        by_deadline = await events.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)
+        by_deadline = await changes.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)
         assert by_deadline == sorted(by_deadline, key=lambda event: (event.deadline, event.event_id))
 
 
@@ -149,7 +150,7 @@ async def test_a_result_becomes_final_after_the_deadline_and_nothing_changes_it_
     event = await add_event(deadline_in=timedelta(hours=-1))
     change = ScoreChange(event.event_id, uuid4(), 4, 1, event.deadline)
     async with engine.begin() as connection:
-        await scores.apply(connection, [change], high_score_from=Decimal(3))
+        await apply.apply_scores(connection, [change], high_score_from=Decimal(3))
 
     with pytest.raises(NotToBeFinal, match="here stands count 1, sum 4, not count 0, sum 0"):
         await finalize(engine, event.event_id)
@@ -159,7 +160,7 @@ async def test_a_result_becomes_final_after_the_deadline_and_nothing_changes_it_
 
     late = replace(change, version=2, value=1)
     async with engine.begin() as connection:
-        rulings = await scores.apply(connection, [late, change], high_score_from=Decimal(3))
+        rulings = await apply.apply_scores(connection, [late, change], high_score_from=Decimal(3))
     assert rulings == [Ruling(Verdict.REJECTED, Reason.EVENT_FINAL), Ruling(Verdict.DUPLICATE)]
     with pytest.raises(EventFinal):
         await update(engine, event.event_id, EventEdit(title="another"))
@@ -189,9 +190,9 @@ async def test_a_listing_is_filtered_by_phase_as_the_rule_says(engine: AsyncEngi
     await finalize(engine, ended.event_id)
     async with engine.connect() as connection:
         now = datetime.now(UTC)
-        everything = await events.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)
+        everything = await changes.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)
         for phase in Phase:
-            listed = await events.list_page(connection, EventFilter(phase=phase), Order.DEADLINE, limit=100)
+            listed = await changes.list_page(connection, EventFilter(phase=phase), Order.DEADLINE, limit=100)
             assert listed == [event for event in everything if phase_of(event, now) is phase] != []
 
 

@@ -19,8 +19,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.postgres import Postgres
-from line_provider import events
-from line_provider.domain import Event, EventDraft
+from line_provider.events import changes
+from line_provider.events.domain import Event, EventDraft
 from scoreline.line_provider.v1 import events_pb2, scores_pb2
 
 AddEvent = Callable[..., Awaitable[Event]]
@@ -114,7 +114,7 @@ async def test_a_page_of_long_descriptions_ends_before_it_is_too_large_for_a_cli
 ) -> None:
     long = "\N{SOCCER BALL}" * 10_000
     async with engine.begin() as connection:
-        await events.create_missing(connection, [EventDraft(str(n), long, NOW, NOW) for n in range(200)])
+        await changes.create_missing(connection, [EventDraft(str(n), long, NOW, NOW) for n in range(200)])
     request, listed = events_pb2.GetEventsRequest(page_size=1000), []
     while True:
         page = await server.events.GetEvents(request)
@@ -224,9 +224,9 @@ async def test_batches_may_be_empty_wholly_invalid_and_as_large_as_promised(
     server: RunningServer, add_event: AddEvent
 ) -> None:
     event_id = (await add_event()).event_id
-    for changes in ([], [change(0)], [change(event_id) for _ in range(10_000)]):
-        request = scores_pb2.ApplyScoresRequest(changes=changes)
-        assert len((await server.scores.ApplyScores(request, metadata=WORKER)).verdicts) == len(changes)
+    for batch in ([], [change(0)], [change(event_id) for _ in range(10_000)]):
+        request = scores_pb2.ApplyScoresRequest(changes=batch)
+        assert len((await server.scores.ApplyScores(request, metadata=WORKER)).verdicts) == len(batch)
     read = await server.events.GetEvent(events_pb2.GetEventRequest(event_id=event_id))
     assert read.event.totals.count == 10_000
 
@@ -253,7 +253,7 @@ async def test_the_single_form_tells_a_refusal_by_its_code(
     cancelled, final = (await add_event()).event_id, (await add_event()).event_id
     closed = (await add_event(deadline_in=-timedelta(hours=1))).event_id
     async with engine.begin() as connection:
-        await events.cancel(connection, cancelled)
+        await changes.cancel(connection, cancelled)
         await connection.execute(text(f"UPDATE events SET finalized_at = now() WHERE event_id = {final}"))
     refused = grpc.StatusCode.FAILED_PRECONDITION
     assert await refusal(999) == (grpc.StatusCode.NOT_FOUND, "event 999 does not exist")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from line_provider.importer import (
+from line_provider.importing.importer import (
     BadRow,
     Format,
     Parsed,

@@ -14,11 +14,12 @@ from running_server import ADMIN, RunningServer, serving
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider import events, scores
-from line_provider.domain import Event, EventDraft, EventEdit, ScoreChange
+from line_provider.events import changes
+from line_provider.events.domain import Event, EventDraft, EventEdit, ScoreChange
+from line_provider.events.watch import PAGE, EventFeed, WatchInterrupted
 from line_provider.grpc_server import event_service
 from line_provider.grpc_server.event_service import LARGEST_BATCH
-from line_provider.watch import PAGE, EventFeed, WatchInterrupted
+from line_provider.scores import apply
 from scoreline.line_provider.v1 import events_pb2
 
 AddEvent = Callable[..., Awaitable[Event]]
@@ -49,7 +50,7 @@ async def read(
 async def rate(engine: AsyncEngine, event_id: int, value: int = 5) -> None:
     change = ScoreChange(event_id, uuid4(), value, 1, datetime.now(UTC))
     async with engine.begin() as connection:
-        await scores.apply(connection, [change], high_score_from=Decimal(3))
+        await apply.apply_scores(connection, [change], high_score_from=Decimal(3))
 
 
 async def break_the_listening_connections(service_engine: AsyncEngine) -> None:
@@ -85,7 +86,7 @@ async def test_a_watcher_is_told_of_everything_and_then_of_each_change(
     third = await add_event("third")
     assert (await read(call)).event.event_id == third.event_id
     async with engine.begin() as connection:
-        await events.update(connection, first.event_id, EventEdit(title="renamed"))
+        await changes.update(connection, first.event_id, EventEdit(title="renamed"))
     assert (await read(call)).event.title == "renamed"
     await server.events.CancelEvent(events_pb2.CancelEventRequest(event_id=first.event_id), metadata=ADMIN)
     assert (await read(call)).event.HasField("cancelled_at")
@@ -98,7 +99,7 @@ async def test_a_change_that_was_rolled_back_is_not_told(
     call = watch(server)
     await snapshot(call)
     async with engine.connect() as connection:
-        await events.cancel(connection, event.event_id)
+        await changes.cancel(connection, event.event_id)
         await connection.rollback()
     await rate(engine, event.event_id)
     told = (await read(call)).event
@@ -108,7 +109,7 @@ async def test_a_change_that_was_rolled_back_is_not_told(
 async def test_a_snapshot_of_several_pages_is_whole(server: RunningServer, engine: AsyncEngine) -> None:
     now = datetime.now(UTC)
     async with engine.begin() as connection:
-        await events.create_missing(connection, [EventDraft(str(n), "", now, now) for n in range(PAGE * 2 + 1)])
+        await changes.create_missing(connection, [EventDraft(str(n), "", now, now) for n in range(PAGE * 2 + 1)])
     told = await snapshot(watch(server))
     assert [event.title for event in told] == [str(number) for number in range(PAGE * 2 + 1)]
 
@@ -118,8 +119,8 @@ async def test_a_snapshot_comes_in_batches_where_that_is_asked_for_and_none_is_t
 ) -> None:
     now = datetime.now(UTC)
     async with engine.begin() as connection:
-        await events.create_missing(connection, [EventDraft(str(n), "", now, now) for n in range(LARGEST_BATCH + 1)])
-        await events.create_missing(connection, [EventDraft(f"long {n}", "x" * 900, now, now) for n in range(3)])
+        await changes.create_missing(connection, [EventDraft(str(n), "", now, now) for n in range(LARGEST_BATCH + 1)])
+        await changes.create_missing(connection, [EventDraft(f"long {n}", "x" * 900, now, now) for n in range(3)])
     monkeypatch.setattr(event_service, "LARGEST_MESSAGE_BYTES", 2_500)
     call = watch(server, in_batches=True)
     batches: list[list[events_pb2.Event]] = []
@@ -145,7 +146,7 @@ async def test_changes_that_come_together_are_told_in_one_batch(
     assert (await read(call)).HasField("snapshot_complete")
     async with engine.begin() as connection:
         for event in (first, second):
-            await events.update(connection, event.event_id, EventEdit(title="renamed"))
+            await changes.update(connection, event.event_id, EventEdit(title="renamed"))
     told = (await read(call)).batch.events
     assert [(event.event_id, event.title) for event in told] == [
         (first.event_id, "renamed"),
@@ -242,7 +243,7 @@ async def test_changes_during_the_snapshot_are_told_and_never_an_older_state_aft
 ) -> None:
     now = datetime.now(UTC)
     async with engine.begin() as connection:
-        created = await events.create_missing(
+        created = await changes.create_missing(
             connection, [EventDraft(str(number), "", now, now) for number in range(PAGE + 1)]
         )
     early, late = created[0].event_id, created[-1].event_id
@@ -254,7 +255,7 @@ async def test_changes_during_the_snapshot_are_told_and_never_an_older_state_aft
         assert len(first) == PAGE  # the second page has not been read
         for event_id in (early, late):
             async with engine.begin() as connection:
-                await events.update(connection, event_id, EventEdit(title="changed"))
+                await changes.update(connection, event_id, EventEdit(title="changed"))
         told = [*first, *await until_snapshot_complete(stream)]
         async with asyncio.timeout(20):
             while not all(titles(told, event_id)[-1] == "changed" for event_id in (early, late)):

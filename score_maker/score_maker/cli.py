@@ -7,10 +7,10 @@ import typer
 import uvloop
 
 from score_maker.configuration import SETTINGS_ARE_WRONG, load
-from score_maker.http import workers
-from score_maker.http.server import Server, configured
-from score_maker.migrate import migrate as migrate_database
+from score_maker.http.server import prefork
+from score_maker.http.server.server import Server, configured
 from score_maker.settings import EXAMPLE, MigrationSettings, Settings
+from score_maker.storage.migrate import migrate as migrate_database
 from scoreline_common.telemetry import logs, tracing
 from scoreline_common.telemetry.metrics import tell_build
 
@@ -24,7 +24,7 @@ def serve() -> None:
     logs.configure(settings.log_format)
     listening = _listen(settings.host, settings.port)
     if settings.workers > 1:
-        raise typer.Exit(workers.serve(settings.workers, listening))
+        raise typer.Exit(prefork.serve(settings.workers, listening))
     _serve(settings, listening)
 
 

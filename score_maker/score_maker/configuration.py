@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from score_maker.redis_connection import CLUSTER_SCHEMES
+from score_maker.storage.redis import CLUSTER_SCHEMES
 
 # As browsers write them: without a path, and no wildcard, since cookies go with a request.
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d+)?")

@@ -6,7 +6,7 @@ from functools import cache
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from score_maker.domain import Refusal
+from score_maker.ratings.domain import Refusal
 
 # By which prometheus_client keeps what a process counts in files that the others can read.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"

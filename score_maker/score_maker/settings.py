@@ -19,7 +19,7 @@ from score_maker.configuration import (
     Tokens,
     WebAddress,
 )
-from score_maker.issued_tokens import ALGORITHMS
+from score_maker.identity.issuer_tokens import ALGORITHMS
 from score_maker.line_provider import LineProviderSettings
 from scoreline_common.telemetry.settings import TelemetrySettings
 

@@ -15,9 +15,9 @@ from devstack.postgres import Postgres
 from devstack.valkey import Valkey
 from score_maker.configuration import load
 from score_maker.database import create_engine
-from score_maker.migrate import migrate
 from score_maker.settings import EXAMPLE, Settings
-from score_maker.tables import metadata
+from score_maker.storage.migrate import migrate
+from score_maker.storage.tables import metadata
 
 
 @pytest.fixture(scope="session")

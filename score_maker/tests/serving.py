@@ -10,7 +10,7 @@ from httpx import AsyncClient
 from scripted_issuer import ScriptedIssuer
 from scripted_line_provider import ScriptedLineProvider, event
 
-from score_maker.http.server import Server, configured
+from score_maker.http.server.server import Server, configured
 from score_maker.settings import Settings
 
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker import outbox
-from score_maker.domain import Verdict
-from score_maker.settlement import Decision, settle_decisions
+from score_maker.ratings.domain import Verdict
+from score_maker.saga import outbox
+from score_maker.saga.settlement import Decision, settle_decisions
 
 
 async def count_written(engine: AsyncEngine) -> tuple[int, int]:

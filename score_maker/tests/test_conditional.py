@@ -2,7 +2,7 @@
 
 import pytest
 
-from score_maker.http.conditional import Document, matches
+from score_maker.http.headers.etag import Document, matches
 
 
 @pytest.mark.parametrize("condition", ['"a"', 'W/"a"', '"b", "a"', '"b",W/"a"', "*", " * ", '"x,y" , "a"', '"b",,"a"'])

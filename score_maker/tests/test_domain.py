@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from score_maker.domain import AppliedVersion, Mending, Ruling, Score, State, Verdict, mend, settle
+from score_maker.ratings.domain import AppliedVersion, Mending, Ruling, Score, State, Verdict, mend, settle
 
 ACCEPTED = datetime(2026, 6, 11, 20, tzinfo=UTC)
 SETTLED = datetime(2026, 6, 11, 21, tzinfo=UTC)

@@ -5,9 +5,9 @@ from collections.abc import Collection
 
 from scripted_line_provider import ScriptedLineProvider, event
 
-from score_maker.event_cache import EventCache
-from score_maker.event_catalog import EventCatalog
-from score_maker.event_feed import EventFeed
+from score_maker.events.cache import EventCache
+from score_maker.events.catalog import EventCatalog
+from score_maker.events.feed import EventFeed
 from score_maker.line_provider import open_channel
 from scoreline.line_provider.v1 import events_pb2
 

@@ -17,11 +17,11 @@ from serving import serving
 
 from devstack.addresses import Address
 from devstack.processes import Process
-from score_maker.event_catalog import EventCatalog
-from score_maker.event_changes import EventChanges
-from score_maker.event_feed import event_of
-from score_maker.http.event_documents import EventDocuments, EventResource
-from score_maker.http.event_stream import EventStream
+from score_maker.events.broadcast import EventChanges
+from score_maker.events.catalog import EventCatalog
+from score_maker.events.feed import event_of
+from score_maker.http.events.documents import EventDocuments, EventResource
+from score_maker.http.events.stream import EventStream
 from score_maker.settings import Settings
 
 

@@ -12,16 +12,16 @@ from settling import count_written, settle_all
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker import forgetting, scores
-from score_maker.domain import Refusal, Score, State, Verdict
 from score_maker.http.identity import COOKIE
-from score_maker.scores import Submission
+from score_maker.ratings import accept, erasure
+from score_maker.ratings.accept import Submission
+from score_maker.ratings.domain import Refusal, Score, State, Verdict
 
 
 async def rate(engine: AsyncEngine, rater: UUID, event_ids: Sequence[int], value: int = 4) -> None:
     async with engine.begin() as connection:
         for event_id in event_ids:
-            await scores.submit(connection, [Submission(event_id, rater, value, None)])
+            await accept.submit(connection, [Submission(event_id, rater, value, None)])
 
 
 async def recorded(engine: AsyncEngine, rater: UUID) -> dict[int, tuple[str, int | None, int | None, int]]:
@@ -47,13 +47,13 @@ async def record_only(engine: AsyncEngine, rater: UUID) -> None:
 async def test_every_rating_is_withdrawn_batch_by_batch_but_those_that_are_final(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forgetting, "BATCH", 2)
+    monkeypatch.setattr(erasure, "BATCH", 2)
     rater, other = uuid4(), uuid4()
     await rate(engine, rater, range(1, 7))
     await rate(engine, other, range(1, 7))
     await settle_all(engine, Verdict.APPLIED)
     await execute(engine, "INSERT INTO final_results VALUES (6, 2, 8, now())")
-    assert sorted(await forgetting.forget(engine, rater)) == [1, 2, 3, 4, 5, 6]
+    assert sorted(await erasure.forget(engine, rater)) == [1, 2, 3, 4, 5, 6]
     expected = dict.fromkeys(range(1, 6), ("pending", None, 4, 2)) | {6: ("confirmed", 4, 4, 1)}
     assert await recorded(engine, rater) == expected
     assert await count_written(engine) == (12, 5)
@@ -66,11 +66,11 @@ async def test_what_line_provider_does_not_let_be_withdrawn_counts_on_and_is_not
     rater = uuid4()
     await rate(engine, rater, [1])
     await settle_all(engine, Verdict.APPLIED)
-    await forgetting.forget(engine, rater)
+    await erasure.forget(engine, rater)
     await settle_all(engine, Verdict.REJECTED, "deadline_passed")
     assert await recorded(engine, rater) == {1: ("rejected", 4, 4, 2)}
-    assert await forgetting.finish(engine) == 0
-    assert await forgetting.forget(engine, rater) == []
+    assert await erasure.finish(engine) == 0
+    assert await erasure.forget(engine, rater) == []
     assert await count_written(engine) == (1, 0)
 
 
@@ -78,9 +78,9 @@ async def test_whoever_dies_on_the_way_leaves_the_rest_to_the_worker(engine: Asy
     rater = uuid4()
     await rate(engine, rater, [1, 2])
     await record_only(engine, rater)
-    assert await forgetting.finish(engine) == 2
+    assert await erasure.finish(engine) == 2
     assert {state for state, *_ in (await recorded(engine, rater)).values()} == {"pending"}
-    assert await forgetting.finish(engine) == 0
+    assert await erasure.finish(engine) == 0
 
 
 async def test_a_rating_that_was_on_its_way_in_when_its_rater_was_forgotten_is_withdrawn_too(
@@ -88,39 +88,39 @@ async def test_a_rating_that_was_on_its_way_in_when_its_rater_was_forgotten_is_w
 ) -> None:
     rater = uuid4()
     async with engine.begin() as connection:
-        await scores.submit(connection, [Submission(1, rater, 5, None)])
-        await forgetting.forget(engine, rater)
+        await accept.submit(connection, [Submission(1, rater, 5, None)])
+        await erasure.forget(engine, rater)
     assert await recorded(engine, rater) == {1: ("pending", 5, None, 1)}
-    assert await forgetting.finish(engine) == 1
+    assert await erasure.finish(engine) == 1
     assert await recorded(engine, rater) == {1: ("pending", None, None, 2)}
 
 
 async def test_it_is_gone_over_until_nothing_can_be_on_its_way_in_any_more(engine: AsyncEngine) -> None:
     rater = uuid4()
-    await forgetting.forget(engine, rater)
+    await erasure.forget(engine, rater)
 
     async def is_finished() -> bool:
         async with engine.connect() as connection:
             return bool(await connection.scalar(text("SELECT finished_at IS NOT NULL FROM forgotten_raters")))
 
-    await forgetting.finish(engine)
+    await erasure.finish(engine)
     assert not await is_finished()
     await execute(engine, "UPDATE forgotten_raters SET forgotten_at = forgotten_at - interval '3 minutes'")
-    await forgetting.finish(engine)
+    await erasure.finish(engine)
     assert await is_finished()
 
 
 async def test_nothing_is_accepted_from_a_forgotten_rater_nor_shown_to_them(engine: AsyncEngine) -> None:
     rater = uuid4()
     await rate(engine, rater, [1])
-    await forgetting.forget(engine, rater)
+    await erasure.forget(engine, rater)
     async with engine.begin() as connection:
-        outcomes = await scores.submit(
+        outcomes = await accept.submit(
             connection,
             [Submission(1, rater, 5, None), Submission(1, uuid4(), 5, None), Submission(2, rater, None, None)],
         )
-        assert await scores.get(connection, 1, rater) is None
-        assert await scores.list_of_rater(connection, rater, limit=10) == []
+        assert await accept.get(connection, 1, rater) is None
+        assert await accept.list_of_rater(connection, rater, limit=10) == []
     assert outcomes[0] is outcomes[2] is Refusal.RATER_FORGOTTEN
     assert isinstance(outcomes[1], Score)
 
@@ -176,6 +176,6 @@ async def test_who_has_rated_nothing_can_be_forgotten_too(api: AsyncClient) -> N
 async def test_the_withdrawal_of_a_forgotten_rater_settles_like_any_other(engine: AsyncEngine) -> None:
     rater = uuid4()
     await rate(engine, rater, [1])
-    await forgetting.forget(engine, rater)
+    await erasure.forget(engine, rater)
     await settle_all(engine, Verdict.APPLIED)
     assert await recorded(engine, rater) == {1: (State.WITHDRAWN, None, None, 2)}

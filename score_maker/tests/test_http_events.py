@@ -14,9 +14,8 @@ from redis.asyncio import Redis
 from scripted_line_provider import ScriptedLineProvider, event
 from serving import serving
 
-from score_maker import event_cache
-from score_maker.event_cache import EventCache
-from score_maker.http.event_documents import EventsResource, SingleEventResource
+from score_maker.events.cache import EventCache
+from score_maker.http.events.documents import EventsResource, SingleEventResource
 from score_maker.settings import Settings
 from scoreline.line_provider.v1 import events_pb2
 
@@ -316,7 +315,7 @@ async def test_events_are_taken_from_a_line_provider_that_knows_no_batches(
 async def test_a_whole_new_cache_takes_the_place_of_the_old_one_at_once(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_cache, "_AT_ONCE", 2)
+    monkeypatch.setattr("score_maker.events.cache._AT_ONCE", 2)
     cache = EventCache(redis)
     await cache.replace_all([event(9)])
     seen: list[set[int]] = []
@@ -340,7 +339,7 @@ async def test_a_whole_new_cache_takes_the_place_of_the_old_one_at_once(
 async def test_a_new_cache_of_which_redis_loses_a_part_is_never_taken_for_the_whole(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_cache, "_AT_ONCE", 1)
+    monkeypatch.setattr("score_maker.events.cache._AT_ONCE", 1)
     cache = EventCache(redis)
     replacing = asyncio.create_task(cache.replace_all([event(each) for each in range(1, 500)]))
     async with asyncio.timeout(20):

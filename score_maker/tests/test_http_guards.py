@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from score_maker.http.guards import MAX_BODY_BYTES, SECURITY_HEADERS
+from score_maker.http.middleware.guards import MAX_BODY_BYTES, SECURITY_HEADERS
 from score_maker.settings import Settings
 
 JSON = {"Content-Type": "application/json"}
@@ -116,7 +116,7 @@ async def test_even_an_unforeseen_failure_is_a_problem_with_the_security_headers
 
     line_provider.put(event(1))
     async with serving(settings) as api:
-        monkeypatch.setattr("score_maker.scores.list_of_rater", fail)
+        monkeypatch.setattr("score_maker.ratings.accept.list_of_rater", fail)
         token = (await api.post("/raters")).json()["token"]
         with capture_logs() as logs:
             response = await api.get("/scores", headers={"Authorization": f"Bearer {token}"})

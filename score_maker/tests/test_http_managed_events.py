@@ -11,7 +11,7 @@ from httpx import AsyncClient, Response
 from scripted_line_provider import ScriptedLineProvider, event
 from serving import serving
 
-from score_maker.http.managed_events import LARGEST_BODIES, LARGEST_FILE_BYTES
+from score_maker.http.ops.events import LARGEST_BODIES, LARGEST_FILE_BYTES
 from score_maker.settings import Settings
 from scoreline.line_provider.v1 import events_pb2
 

@@ -15,11 +15,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.valkey import Valkey
-from score_maker import outbox, reconciliation
-from score_maker.domain import Verdict
-from score_maker.service_health import WORKER_HEARTBEAT_KEY
+from score_maker.ratings.domain import Verdict
+from score_maker.saga import outbox, reconciliation
+from score_maker.saga.health import WORKER_HEARTBEAT_KEY
+from score_maker.saga.throughput import ThroughputRecorder
 from score_maker.settings import Settings
-from score_maker.throughput import ThroughputRecorder
 
 TOKEN = "a-token-for-the-operators"
 BEARING = {"Authorization": f"Bearer {TOKEN}"}
@@ -259,7 +259,7 @@ async def test_many_who_look_at_once_ask_the_database_once(
         await asyncio.sleep(0.2)
         return await overview(connection)
 
-    monkeypatch.setattr("score_maker.outbox.overview", counting)
+    monkeypatch.setattr("score_maker.saga.outbox.overview", counting)
     seen = await asyncio.gather(*(saga(operators) for _ in range(20)))
     assert asked == 1
     assert len({each["taken_at"] for each in seen}) == 1

@@ -11,7 +11,7 @@ from scripted_line_provider import ScriptedLineProvider, event
 from settling import count_written, settle_all
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker.domain import Verdict
+from score_maker.ratings.domain import Verdict
 
 
 async def rate(api: AsyncClient, value: int, **headers: str) -> httpx.Response:

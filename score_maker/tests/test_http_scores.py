@@ -10,10 +10,10 @@ from serving import serving
 from settling import count_written, settle_all
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker.domain import Verdict
 from score_maker.http.identity import COOKIE
-from score_maker.http.problems import ProblemDocument
-from score_maker.http.score_resource import ScoreResource
+from score_maker.http.problems.openapi import ProblemDocument
+from score_maker.http.scores.resource import ScoreResource
+from score_maker.ratings.domain import Verdict
 from score_maker.settings import Settings
 
 

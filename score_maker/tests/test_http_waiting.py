@@ -14,13 +14,13 @@ from settling import settle_all, until_queued
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import score_maker.http.score_submission
-import score_maker.http.state
-from score_maker import scores, settlement_watch
-from score_maker.domain import Score, State, Verdict
-from score_maker.scores import Submission
+import score_maker.composition
+import score_maker.http.scores.submit
+from score_maker.ratings import accept, waiters
+from score_maker.ratings.accept import Submission
+from score_maker.ratings.domain import Score, State, Verdict
+from score_maker.ratings.waiters import SettlementWatch
 from score_maker.settings import Settings
-from score_maker.settlement_watch import SettlementWatch
 
 WAIT = {"Prefer": "wait=20"}
 LISTENER = "query LIKE 'LISTEN %scores_settled%'"
@@ -29,13 +29,13 @@ LISTENER = "query LIKE 'LISTEN %scores_settled%'"
 @pytest.fixture
 def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a notification tells that something was settled."""
-    monkeypatch.setattr(settlement_watch, "POLL_SECONDS", 3600)
+    monkeypatch.setattr(waiters, "POLL_SECONDS", 3600)
 
 
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A preference for waiting far longer than a test may take."""
-    monkeypatch.setattr(score_maker.http.score_submission, "LONGEST_WAIT_SECONDS", 3600)
+    monkeypatch.setattr(score_maker.http.scores.submit, "LONGEST_WAIT_SECONDS", 3600)
     return {"Prefer": "wait=3600"}
 
 
@@ -49,7 +49,7 @@ def watches(monkeypatch: pytest.MonkeyPatch) -> list[SettlementWatch]:
             super().__init__(*arguments, **named)  # type: ignore[arg-type]
             made.append(self)
 
-    monkeypatch.setattr(score_maker.http.state, "SettlementWatch", Noted)
+    monkeypatch.setattr(score_maker.composition, "SettlementWatch", Noted)
     return made
 
 
@@ -240,7 +240,7 @@ async def test_two_thousand_wait_without_a_connection_each_and_more_are_not_kept
 ) -> None:
     deadline = datetime.now(UTC) + timedelta(hours=1)
     async with engine.begin() as connection:
-        outcomes = await scores.submit(connection, [Submission(1, uuid4(), 4, deadline) for _ in range(2_001)])
+        outcomes = await accept.submit(connection, [Submission(1, uuid4(), 4, deadline) for _ in range(2_001)])
     pending = [outcome for outcome in outcomes if isinstance(outcome, Score)]
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     waiting = [asyncio.create_task(watch.wait(score, 3600, unless=never)) for score in pending[:2_000]]

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.addresses import Address
 from devstack.processes import SETTINGS_ARE_WRONG, Process
-from score_maker.raters import RaterTokens
+from score_maker.identity.anonymous import RaterTokens
 from score_maker.settings import Settings
 
 WORKERS = 2

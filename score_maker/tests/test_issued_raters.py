@@ -14,8 +14,8 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker.issued_raters import IssuedRaters
-from score_maker.raters import Subject
+from score_maker.identity.accounts import IssuedRaters
+from score_maker.identity.anonymous import Subject
 from score_maker.settings import Settings
 
 KEY = rsa("the-first")

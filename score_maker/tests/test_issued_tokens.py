@@ -16,10 +16,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from score_maker import issued_tokens
 from score_maker.configuration import load
 from score_maker.http.identity import COOKIE
-from score_maker.raters import RaterTokens
+from score_maker.identity import issuer_tokens
+from score_maker.identity.anonymous import RaterTokens
 from score_maker.settings import EXAMPLE, Settings
 
 KEY = rsa("the-first")
@@ -189,7 +189,7 @@ async def test_a_key_that_the_issuer_has_just_begun_to_use_is_found_without_a_re
     trustful: AsyncClient, issuer: ScriptedIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await rate(trustful, issuer.token(KEY))).status_code == 202
-    monkeypatch.setattr(issued_tokens, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(issuer_tokens, "PAUSE_SECONDS", 0.0)
     new = rsa("the-second")
     issuer.keys.append(new)
     answers = await asyncio.gather(*(rate(trustful, issuer.token(new, sub=f"rater {n}")) for n in range(20)))
@@ -215,8 +215,8 @@ async def test_a_key_that_the_issuer_withdraws_is_good_no_longer(
     issuer: ScriptedIssuer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(issued_tokens, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(issued_tokens, "REFRESH_SECONDS", 0.02)
+    monkeypatch.setattr(issuer_tokens, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(issuer_tokens, "REFRESH_SECONDS", 0.02)
     async with trusting(settings, line_provider, issuer) as api:
         assert (await rate(api, issuer.token(KEY))).status_code == 202
         issuer.keys.remove(KEY)
@@ -236,7 +236,7 @@ async def test_while_the_issuer_is_away_the_keys_that_are_known_stay_good_and_ot
 ) -> None:
     async with trusting(settings, line_provider, issuer) as api:
         assert (await rate(api, issuer.token(KEY))).status_code == 202
-        monkeypatch.setattr(issued_tokens, "PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(issuer_tokens, "PAUSE_SECONDS", 0.0)
         new = rsa("the-second")
         known_keys = issuer.keys
         with capture_logs() as logs:
@@ -264,7 +264,7 @@ async def test_while_the_issuer_is_away_the_keys_that_are_known_stay_good_and_ot
 async def test_a_score_maker_that_starts_while_the_issuer_is_away_serves_reads_and_takes_ratings_once_it_is_back(
     settings: Settings, line_provider: ScriptedLineProvider, issuer: ScriptedIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(issued_tokens, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(issuer_tokens, "PAUSE_SECONDS", 0.05)
     await issuer.stop()
     async with trusting(settings, line_provider, issuer) as api:
         assert (await api.get("/events")).status_code == 200

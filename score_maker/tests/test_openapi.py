@@ -15,7 +15,7 @@ from scripted_issuer import ScriptedIssuer, ec
 from scripted_line_provider import ScriptedLineProvider, event
 from serving import serving
 
-from score_maker.http.problems import MEDIA_TYPE, PROBLEM_TYPES
+from score_maker.http.problems.types import MEDIA_TYPE, PROBLEM_TYPES
 from score_maker.settings import Settings
 
 TOOLS = Path(sys.executable).parent

@@ -6,9 +6,10 @@ from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker import outbox, scores
-from score_maker.outbox import Claim
-from score_maker.scores import Submission
+from score_maker.ratings import accept
+from score_maker.ratings.accept import Submission
+from score_maker.saga import outbox
+from score_maker.saga.outbox import Claim
 
 LONG = timedelta(minutes=5)
 OVER = timedelta(0)
@@ -17,7 +18,7 @@ OVER = timedelta(0)
 async def fill(engine: AsyncEngine, count: int) -> None:
     deadline = datetime.now(UTC) + timedelta(hours=1)
     async with engine.begin() as connection:
-        await scores.submit(connection, [Submission(1 + n % 7, uuid4(), 1 + n % 5, deadline) for n in range(count)])
+        await accept.submit(connection, [Submission(1 + n % 7, uuid4(), 1 + n % 5, deadline) for n in range(count)])
 
 
 async def claim(engine: AsyncEngine, *, limit: int = 100, lease: timedelta = LONG) -> Claim:

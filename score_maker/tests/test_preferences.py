@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from score_maker.http.preferences import wait_seconds
+from score_maker.http.headers.prefer import wait_seconds
 
 
 @pytest.mark.parametrize(

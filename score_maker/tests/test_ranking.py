@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from score_maker.ranking import Prior, bayesian_average
+from score_maker.events.ranking import Prior, bayesian_average
 
 PRIOR = Prior(mean=3, weight=10)
 

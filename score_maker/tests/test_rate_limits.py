@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from devstack.valkey import Valkey
-from score_maker import rate_limits
 from score_maker.configuration import load
-from score_maker.rate_limits import RateLimits, host_of
+from score_maker.rate_limits import limiter
+from score_maker.rate_limits.limiter import RateLimits, host_of
 from score_maker.settings import EXAMPLE, Settings
 
 
@@ -159,7 +159,7 @@ async def test_limits_are_kept_one_by_one_however_many_are_asked_for_at_once(red
 async def test_ratings_go_on_while_redis_is_away_and_are_limited_again_once_it_is_back(
     settings: Settings, line_provider: ScriptedLineProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rate_limits, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(limiter, "PAUSE_SECONDS", 0.0)
     line_provider.put(event(1))
     async with Valkey(tmp_path / "valkey") as valkey:
         limited = with_settings(settings, rate_limit_rater="1/minute", redis_url=valkey.url)
@@ -179,7 +179,7 @@ async def test_ratings_go_on_while_redis_is_away_and_are_limited_again_once_it_i
 async def test_a_redis_that_hangs_is_asked_once_and_then_left_alone_for_a_while(
     redis: Redis, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rate_limits, "PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(limiter, "PAUSE_SECONDS", 3600.0)
     async with Redis.from_url(valkey.url, socket_timeout=0.05, socket_connect_timeout=0.05) as impatient:
         limits = RateLimits(impatient, rater=None, address=RateLimitItemPerMinute(1))
         await redis.client_pause(300)

@@ -10,12 +10,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from score_maker import scores
 from score_maker.database import create_engine
-from score_maker.domain import OtherVersion, Outcome, Refusal, Score, State, Unchanged, Verdict
-from score_maker.group_commit import GroupCommit, Unavailable
-from score_maker.migrate import migrate
-from score_maker.scores import ANY_VERSION, Submission, versions
+from score_maker.ratings import accept
+from score_maker.ratings.accept import ANY_VERSION, Submission, versions
+from score_maker.ratings.domain import OtherVersion, Outcome, Refusal, Score, State, Unchanged, Verdict
+from score_maker.ratings.group_commit import GroupCommit, Unavailable
+from score_maker.storage.migrate import migrate
 
 
 def ahead() -> datetime:
@@ -28,7 +28,7 @@ def rating(value: int | None, *, event_id: int = 1, rater_id: UUID | None = None
 
 async def submit(engine: AsyncEngine, *submissions: Submission) -> list[Outcome]:
     async with engine.begin() as connection:
-        return await scores.submit(connection, submissions)
+        return await accept.submit(connection, submissions)
 
 
 async def outbox_rows(engine: AsyncEngine) -> list[tuple[int, int | None, int]]:
@@ -43,16 +43,16 @@ async def test_a_rating_is_written_with_its_outbox_message(engine: AsyncEngine) 
     assert isinstance(score, Score)
     assert (score.value, score.version, score.state, score.confirmed_value) == (4, 1, State.PENDING, None)
     async with engine.connect() as connection:
-        assert await scores.get(connection, 1, submission.rater_id) == score
+        assert await accept.get(connection, 1, submission.rater_id) == score
     assert await outbox_rows(engine) == [(1, 4, 1)]
 
 
 async def test_a_rolled_back_rating_leaves_neither_score_nor_message(engine: AsyncEngine) -> None:
     submission = rating(4)
     async with engine.connect() as connection:
-        await scores.submit(connection, [submission])
+        await accept.submit(connection, [submission])
         await connection.rollback()
-        assert await scores.get(connection, 1, submission.rater_id) is None
+        assert await accept.get(connection, 1, submission.rater_id) is None
     assert await outbox_rows(engine) == []
 
 
@@ -61,7 +61,7 @@ async def test_each_change_of_mind_is_a_new_version_of_the_same_rating(engine: A
     for value in (5, 1, None, 3):
         await submit(engine, rating(value, rater_id=rater))
     async with engine.connect() as connection:
-        score = await scores.get(connection, 1, rater)
+        score = await accept.get(connection, 1, rater)
     assert score is not None
     assert (score.value, score.version) == (3, 4)
     assert await outbox_rows(engine) == [(1, 5, 1), (1, 1, 2), (1, None, 3), (1, 3, 4)]
@@ -145,10 +145,10 @@ async def test_a_word_that_another_process_has_overtaken_is_judged_by_what_stand
     for rater in (unconditional, conditional, same):
         await submit(engine, rating(1, rater_id=rater))
     async with engine.begin() as first:
-        await scores.submit(
+        await accept.submit(
             first, [rating(value, rater_id=rater) for rater, value in ((unconditional, 2), (conditional, 2), (same, 3))]
         )
-        await scores.submit(first, [rating(2, rater_id=new)])
+        await accept.submit(first, [rating(2, rater_id=new)])
         second = asyncio.create_task(
             submit(
                 engine,
@@ -184,9 +184,9 @@ async def test_a_raters_own_ratings_come_newest_first_and_page_by_page(engine: A
     for event_id in (1, 2, 3, 4, 5):
         await submit(engine, rating(3, event_id=event_id, rater_id=rater), rating(1, event_id=event_id))
     async with engine.connect() as connection:
-        first = await scores.list_of_rater(connection, rater, limit=3)
+        first = await accept.list_of_rater(connection, rater, limit=3)
         last = first[-1]
-        second = await scores.list_of_rater(connection, rater, limit=3, before=(last.accepted_at, last.event_id))
+        second = await accept.list_of_rater(connection, rater, limit=3, before=(last.accepted_at, last.event_id))
     assert [score.event_id for score in first + second] == [5, 4, 3, 2, 1]
 
 

@@ -7,12 +7,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.table_scans import rows_read_through
-from score_maker import outbox, scores
 from score_maker.database import create_engine
-from score_maker.domain import Score, State, Verdict
-from score_maker.outbox import Claim, OutboxMessage
-from score_maker.scores import Submission
-from score_maker.settlement import Decision, settle_decisions
+from score_maker.ratings import accept
+from score_maker.ratings.accept import Submission
+from score_maker.ratings.domain import Score, State, Verdict
+from score_maker.saga import outbox
+from score_maker.saga.outbox import Claim, OutboxMessage
+from score_maker.saga.settlement import Decision, settle_decisions
 
 LONG = timedelta(minutes=5)
 
@@ -20,7 +21,7 @@ LONG = timedelta(minutes=5)
 async def rate(engine: AsyncEngine, rater: UUID, value: int | None, event_id: int = 1) -> None:
     deadline = datetime.now(UTC) + timedelta(hours=1)
     async with engine.begin() as connection:
-        await scores.submit(connection, [Submission(event_id, rater, value, deadline)])
+        await accept.submit(connection, [Submission(event_id, rater, value, deadline)])
 
 
 async def claim(engine: AsyncEngine, lease: timedelta = LONG) -> Claim:
@@ -35,7 +36,7 @@ async def settle(engine: AsyncEngine, claim: Claim, *decisions: Decision) -> lis
 
 async def score_of(engine: AsyncEngine, rater: UUID, event_id: int = 1) -> Score:
     async with engine.connect() as connection:
-        score = await scores.get(connection, event_id, rater)
+        score = await accept.get(connection, event_id, rater)
     assert score is not None
     return score
 
@@ -141,7 +142,7 @@ async def test_small_groups_never_read_through_a_table_that_nobody_has_analysed(
     deadline = datetime.now(UTC) + timedelta(hours=1)
     for _ in range(40):
         async with session.begin() as connection:
-            await scores.submit(connection, [Submission(1, uuid4(), 4, deadline) for _ in range(10)])
+            await accept.submit(connection, [Submission(1, uuid4(), 4, deadline) for _ in range(10)])
         claimed = await claim(session)
         assert len(await settle(session, claimed, *map(applied, claimed.messages))) == 10
     assert await rows_read_through(session, "scores") == before

@@ -2,7 +2,7 @@
 
 import pytest
 
-from score_maker.text_search import folded, words_of
+from score_maker.events.search import folded, words_of
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from limits import RateLimitItemPerMinute
 
-from score_maker.write_counts import WriteCount, WriteCounts
+from score_maker.rate_limits.local_counts import WriteCount, WriteCounts
 
 LIMIT = RateLimitItemPerMinute(100)
 PORTION = 5

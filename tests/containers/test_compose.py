@@ -10,8 +10,8 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
-import line_provider.migrate
-import score_maker.migrate
+import line_provider.storage.migrate
+import score_maker.storage.migrate
 from containers.image import ROOT, example_settings
 from devstack.postgres import Postgres, binaries
 
@@ -86,8 +86,10 @@ async def test_the_databases_first_start_makes_roles_that_the_migrations_and_ser
         where = make_url(told)
         return postgres.url(where.database or "", user=where.username or "", password=where.password)
 
-    await line_provider.migrate.migrate(url("LINE_PROVIDER_DATABASE_URL", "line-provider-migrate"), "line_provider")
-    await score_maker.migrate.migrate(
+    await line_provider.storage.migrate.migrate(
+        url("LINE_PROVIDER_DATABASE_URL", "line-provider-migrate"), "line_provider"
+    )
+    await score_maker.storage.migrate.migrate(
         url("SCORE_MAKER_DATABASE_URL", "score-maker-migrate"), app_role="score_maker", worker_role="arq_worker"
     )
     for setting, service, table in (

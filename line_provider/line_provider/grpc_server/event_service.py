@@ -1,4 +1,4 @@
-"""EventService: what the contract says of events, told by events.py, importer.py and watch.py."""
+"""EventService: what the contract says of events, told by changes.py, importer.py and watch.py."""
 # ruff: noqa: N802 - the methods bear the contract's names
 
 import asyncio
@@ -8,10 +8,11 @@ from typing import Any
 import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider import events, importer
 from line_provider.database import autocommit
-from line_provider.domain import Event, Invalid, check_event_id
-from line_provider.events import position_of
+from line_provider.events import changes
+from line_provider.events.changes import position_of
+from line_provider.events.domain import Event, Invalid, check_event_id
+from line_provider.events.watch import EventFeed
 from line_provider.grpc_server.page_tokens import page_token, position_after
 from line_provider.grpc_server.translate import (
     bad_row_message,
@@ -24,8 +25,8 @@ from line_provider.grpc_server.translate import (
     order_of,
     page_size_of,
 )
-from line_provider.importer import UnreadableFile
-from line_provider.watch import EventFeed
+from line_provider.importing import importer
+from line_provider.importing.importer import UnreadableFile
 from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -48,7 +49,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
         which, order, size = filter_of(request), order_of(request), page_size_of(request)
         after = position_after(request.page_token, which, order)
         async with autocommit(self._engine) as connection:
-            found = await events.list_page(connection, which, order, limit=size + 1, after=after)
+            found = await changes.list_page(connection, which, order, limit=size + 1, after=after)
         response = events_pb2.GetEventsResponse(events=next(_batches(found[:size], at_most=size), []))
         sent = len(response.events)
         if sent < len(found):
@@ -58,7 +59,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
     async def GetEvent(self, request: events_pb2.GetEventRequest, _context: Context) -> events_pb2.GetEventResponse:
         event_id = check_event_id(request.event_id)
         async with autocommit(self._engine) as connection:
-            event = await events.get(connection, event_id)
+            event = await changes.get(connection, event_id)
         return events_pb2.GetEventResponse(event=event_message(event))
 
     async def CreateEvent(
@@ -66,7 +67,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
     ) -> events_pb2.CreateEventResponse:
         draft = draft_of(request)
         async with self._engine.begin() as connection:
-            event = await events.create(connection, draft)
+            event = await changes.create(connection, draft)
         return events_pb2.CreateEventResponse(event=event_message(event))
 
     async def UpdateEvent(
@@ -74,7 +75,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
     ) -> events_pb2.UpdateEventResponse:
         event_id, edit = check_event_id(request.event_id), edit_of(request)
         async with self._engine.begin() as connection:
-            event = await events.update(connection, event_id, edit)
+            event = await changes.update(connection, event_id, edit)
         return events_pb2.UpdateEventResponse(event=event_message(event))
 
     async def CancelEvent(
@@ -82,7 +83,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
     ) -> events_pb2.CancelEventResponse:
         event_id = check_event_id(request.event_id)
         async with self._engine.begin() as connection:
-            event = await events.cancel(connection, event_id)
+            event = await changes.cancel(connection, event_id)
         return events_pb2.CancelEventResponse(event=event_message(event))
 
     async def ImportEvents(
@@ -97,7 +98,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
         except UnreadableFile as error:
             raise Invalid("content", str(error)) from None
         async with self._engine.begin() as connection:
-            created = await events.create_missing(connection, parsed.drafts)
+            created = await changes.create_missing(connection, parsed.drafts)
         return events_pb2.ImportEventsResponse(
             created_event_ids=[event.event_id for event in created],
             existing_count=len(parsed.drafts) - len(created),

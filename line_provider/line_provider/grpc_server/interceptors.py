@@ -10,7 +10,7 @@ import grpc
 import structlog
 
 from line_provider.database import is_unreachable
-from line_provider.domain import (
+from line_provider.events.domain import (
     EventCancelled,
     EventFinal,
     EventNotFound,
@@ -19,6 +19,7 @@ from line_provider.domain import (
     NotToBeFinal,
     ScoreRefused,
 )
+from line_provider.events.watch import WatchInterrupted
 from line_provider.grpc_server.behaviours import (
     EVENT_SERVICE,
     SCORE_SERVICE,
@@ -30,7 +31,6 @@ from line_provider.grpc_server.behaviours import (
     is_ours,
     wrapped,
 )
-from line_provider.watch import WatchInterrupted
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ import structlog
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from line_provider import metrics
+from line_provider.grpc_server import metrics
 from line_provider.grpc_server.behaviours import (
     Behaviour,
     Context,

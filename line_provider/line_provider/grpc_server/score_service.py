@@ -1,4 +1,4 @@
-"""ScoreService: ratings on their way into the totals, by scores.py."""
+"""ScoreService: ratings on their way into the totals, by apply.py."""
 # ruff: noqa: N802 - the methods bear the contract's names
 
 import time
@@ -12,9 +12,9 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider import events, metrics, scores
 from line_provider.database import autocommit
-from line_provider.domain import (
+from line_provider.events import changes
+from line_provider.events.domain import (
     EventNotFound,
     Invalid,
     Reason,
@@ -24,6 +24,7 @@ from line_provider.domain import (
     Verdict,
     check_event_id,
 )
+from line_provider.grpc_server import metrics
 from line_provider.grpc_server.translate import (
     VERDICTS,
     applied_message,
@@ -33,6 +34,7 @@ from line_provider.grpc_server.translate import (
     ruling_message,
     totals_message,
 )
+from line_provider.scores import apply
 from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
 from scoreline_common.telemetry.tracing import parent_of
 
@@ -71,12 +73,12 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
         change = change_of(request.change)
         began = time.time_ns()
         async with self._engine.begin() as connection:
-            (ruling,) = await scores.apply(connection, [change], high_score_from=self._high_score_from)
+            (ruling,) = await apply.apply_scores(connection, [change], high_score_from=self._high_score_from)
             if ruling.reason is Reason.EVENT_NOT_FOUND:
                 raise EventNotFound(change.event_id)
             if ruling.reason is not None:
                 raise ScoreRefused(change.event_id, ruling.reason)
-            event = await events.get(connection, change.event_id)
+            event = await changes.get(connection, change.event_id)
         _tell([request.change], [ruling], began)
         return scores_pb2.UpdateEventStatusByScoreResponse(verdict=VERDICTS[ruling.verdict], event=event_message(event))
 
@@ -84,7 +86,7 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
         _check_size("event_ids", len(request.event_ids))
         event_ids = [check_event_id(event_id, "event_ids") for event_id in request.event_ids]
         async with autocommit(self._engine) as connection:
-            totals = await scores.totals(connection, event_ids)
+            totals = await apply.totals(connection, event_ids)
         return scores_pb2.GetTotalsResponse(
             events=[
                 scores_pb2.EventTotals(event_id=event_id, totals=totals_message(of_event))
@@ -100,8 +102,8 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
             raise Invalid("page_size", f"must be 1 to {LARGEST_BATCH:,}, or 0 for {DEFAULT_PAGE:,}")
         after = rater_id_of("after_rater_id", request.after_rater_id) if request.after_rater_id else None
         async with self._engine.connect() as connection:
-            await events.get(connection, event_id)
-            page = await scores.list_applied(connection, event_id, limit=request.page_size or DEFAULT_PAGE, after=after)
+            await changes.get(connection, event_id)
+            page = await apply.list_applied(connection, event_id, limit=request.page_size or DEFAULT_PAGE, after=after)
         return scores_pb2.GetAppliedScoresResponse(scores=map(applied_message, page))
 
     async def FinalizeEvent(
@@ -109,12 +111,12 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
     ) -> scores_pb2.FinalizeEventResponse:
         event_id = check_event_id(request.event_id)
         async with self._engine.begin() as connection:
-            event = await events.finalize(connection, event_id, count=request.count, total=request.sum)
+            event = await changes.finalize(connection, event_id, count=request.count, total=request.sum)
         return scores_pb2.FinalizeEventResponse(event=event_message(event))
 
     async def _apply(self, changes: list[ScoreChange]) -> list[Ruling]:
         async with self._engine.begin() as connection:
-            return await scores.apply(connection, changes, high_score_from=self._high_score_from)
+            return await apply.apply_scores(connection, changes, high_score_from=self._high_score_from)
 
 
 def _tell(changes: Sequence[scores_pb2.ScoreChange], rulings: Sequence[Ruling], began: int) -> None:

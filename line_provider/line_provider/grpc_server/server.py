@@ -15,16 +15,17 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider import metrics, scores
 from line_provider.database import autocommit, create_engine
+from line_provider.events.watch import EventFeed
+from line_provider.grpc_server import metrics
 from line_provider.grpc_server.behaviours import EVENT_SERVICE, SCORE_SERVICE
 from line_provider.grpc_server.event_service import EventService
 from line_provider.grpc_server.interceptors import Authentication, Failures
 from line_provider.grpc_server.observation import Observation
 from line_provider.grpc_server.score_service import ScoreService
 from line_provider.grpc_server.tls import server_credentials
+from line_provider.scores import apply
 from line_provider.settings import Settings
-from line_provider.watch import EventFeed
 from scoreline.line_provider.v1 import events_pb2_grpc, scores_pb2_grpc
 from scoreline_common.telemetry.metrics import serve as serve_metrics
 
@@ -119,7 +120,7 @@ class LineProviderServer:
             try:
                 if not statuses_are_current:
                     async with self._engine.begin() as connection:
-                        await scores.rule_again(connection, high_score_from=self._high_score_from)
+                        await apply.rule_again(connection, high_score_from=self._high_score_from)
                     statuses_are_current = True
                 async with asyncio.timeout(HEALTH_CHECK_TIMEOUT_SECONDS), autocommit(self._engine) as connection:
                     await connection.execute(text("SELECT FROM events LIMIT 1"))

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from line_provider.domain import (
+from line_provider.events.changes import EventFilter
+from line_provider.events.domain import (
     AppliedScore,
     Event,
     EventDraft,
@@ -24,8 +25,7 @@ from line_provider.domain import (
     check_change,
     check_text,
 )
-from line_provider.events import EventFilter
-from line_provider.importer import BadRow, Format, Rules, parse_zone
+from line_provider.importing.importer import BadRow, Format, Rules, parse_zone
 from scoreline.line_provider.v1 import events_pb2, scores_pb2
 
 T = TypeVar("T")

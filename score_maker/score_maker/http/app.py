@@ -10,22 +10,18 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from score_maker.http import (
-    docs,
-    events,
-    health,
-    identity,
-    managed_events,
-    openapi,
-    operations,
-    pages,
-    problems,
-    scores,
-)
-from score_maker.http.guards import BodyLimit, SecurityHeaders
-from score_maker.http.observation import Observation
+from score_maker.composition import AppState, open_state
+from score_maker.http import health, identity, openapi
+from score_maker.http.events.routes import router as events_router
+from score_maker.http.middleware.guards import BodyLimit, SecurityHeaders
+from score_maker.http.middleware.observation import Observation
+from score_maker.http.ops import events as managed_events
+from score_maker.http.ops import saga
+from score_maker.http.pages import docs
+from score_maker.http.pages import routes as pages
+from score_maker.http.problems import handlers as problem_handlers
+from score_maker.http.scores.routes import router as scores_router
 from score_maker.http.shortcuts import Shortcuts
-from score_maker.http.state import AppState, open_state
 from score_maker.settings import Settings
 
 
@@ -48,15 +44,15 @@ def create_app(settings: Settings) -> ASGIApp:
         telemetry={"operation_spans": False, "metrics": False, "logs": False},
         **openapi.described(settings),
     )
-    problems.install(app)
+    problem_handlers.install(app)
     docs.install(app)
     openapi.install(app, settings)
-    for router in (events.router, scores.router, health.router):
+    for router in (events_router, scores_router, health.router):
         app.include_router(router)
     if settings.identity == "anonymous":
         app.include_router(identity.router)
     if settings.admin_token is not None:
-        app.include_router(operations.router)
+        app.include_router(saga.router)
         if settings.line_provider_token is not None:
             app.include_router(managed_events.router)
     pages.install(app, for_operators=settings.admin_token is not None)

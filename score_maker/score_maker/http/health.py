@@ -10,9 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from score_maker import metrics
+from score_maker.composition import AppState, State
 from score_maker.database import autocommit
-from score_maker.http.state import AppState, State
-from score_maker.redis_connection import UNREACHABLE
+from score_maker.storage.redis import UNREACHABLE
 
 router = APIRouter(tags=["health"])
 

@@ -6,17 +6,17 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response, status
 from pydantic import BaseModel, Field
 
-from score_maker.http.problems import (
+from score_maker.composition import AppState, State
+from score_maker.http.problems.openapi import responses
+from score_maker.http.problems.types import (
     TOKEN_REQUIRED,
     TOO_MANY_REQUESTS,
     UNAVAILABLE,
     UNKNOWN_TOKEN,
     Problem,
-    responses,
 )
-from score_maker.http.state import AppState, State
-from score_maker.issued_tokens import PAUSE_SECONDS, CannotVerify, IssuedTokens, UnacceptableToken
-from score_maker.raters import Rater, Subject
+from score_maker.identity.anonymous import Rater, Subject
+from score_maker.identity.issuer_tokens import PAUSE_SECONDS, CannotVerify, IssuedTokens, UnacceptableToken
 
 COOKIE = "scoreline_rater"
 # The longest that browsers keep one; it is set anew by each rating.

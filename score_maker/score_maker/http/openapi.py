@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from score_maker.http import problems
 from score_maker.http.identity import COOKIE
+from score_maker.http.problems import openapi as problems
+from score_maker.http.problems.types import INTERNAL_ERROR
 from score_maker.settings import Settings
 
 _DESCRIPTION = """
@@ -60,7 +61,7 @@ def described(settings: Settings) -> dict[str, Any]:
         "summary": "Ratings of live events: none lost, none counted twice, none counted late",
         "description": _DESCRIPTION.format(identity=_IDENTITY[settings.identity]),
         "openapi_tags": [{"name": name, "description": text} for name, text in tags.items()],
-        "responses": problems.responses(problems.INTERNAL_ERROR),
+        "responses": problems.responses(INTERNAL_ERROR),
         "generate_unique_id_function": _operation_id,
         # As the address that the document came from has it, whatever is in front.
         "servers": [{"url": "/"}],

@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from score_maker import metrics
-from score_maker.http.conditional import answer
+from score_maker.composition import AppState
+from score_maker.http.headers.etag import answer
 from score_maker.http.identity import count_write, known_rater, rater
-from score_maker.http.observation import goes_by
-from score_maker.http.score_submission import score_submissions
-from score_maker.http.scores import ScoreSubmission, submit_score
-from score_maker.http.state import AppState
+from score_maker.http.middleware.observation import goes_by
+from score_maker.http.scores.routes import ScoreSubmission, submit_score
+from score_maker.http.scores.submit import score_submissions
 
 _SCORE_PATH = re.compile(r"/events/([1-9][0-9]{0,17})/score")
 _LONGEST_RATING = 64

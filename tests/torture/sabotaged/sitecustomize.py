@@ -50,10 +50,11 @@ def _rewrite(module: ModuleType, name: str, *replacements: tuple[str, str]) -> s
 @_in("line-provider")
 def idempotent_apply() -> None:
     """An old or equal version is written again, and added again."""
-    from line_provider import scores
+
+    from line_provider.scores import apply
 
     _rewrite(
-        scores,
+        apply,
         "_APPLY",
         (r"WHEN change\.version <= applied\.version THEN 'duplicate'", "WHEN false THEN 'duplicate'"),
         (r"WHERE applied\.version < excluded\.version", ""),
@@ -66,31 +67,32 @@ def order_of_locks() -> None:
     """Batches lock their events in the order in which they name them."""
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from line_provider import scores
-    from line_provider.domain import Ruling, ScoreChange
+    from line_provider.events.domain import Ruling, ScoreChange
     from line_provider.grpc_server import score_service
+    from line_provider.scores import apply
 
-    if score_service.__dict__["scores"] is not scores:
+    if score_service.__dict__["apply"] is not apply:
         raise LookupError("score_service does not apply by scores.apply")
     lock_one = text("SELECT FROM events WHERE event_id = :event_id FOR NO KEY UPDATE")
-    apply_in_order = scores.apply
+    apply_in_order = apply.apply_scores
 
-    async def apply(
+    async def apply_as_named(
         connection: AsyncConnection, changes: Sequence[ScoreChange], *, high_score_from: Decimal
     ) -> list[Ruling]:
         for event_id in dict.fromkeys(change.event_id for change in changes):
             await connection.execute(lock_one, {"event_id": event_id})
         return await apply_in_order(connection, changes, high_score_from=high_score_from)
 
-    scores.apply = apply
+    apply.apply_scores = apply_as_named
 
 
 @_in("line-provider")
 def lock_before_judging() -> None:
     """Events are judged as they were before whoever changes them has committed."""
-    from line_provider import scores
 
-    _rewrite(scores, "_LOCK", (r"SELECT.*", "SELECT WHERE cardinality(CAST(:event_ids AS bigint[])) > 0"))
+    from line_provider.scores import apply
+
+    _rewrite(apply, "_LOCK", (r"SELECT.*", "SELECT WHERE cardinality(CAST(:event_ids AS bigint[])) > 0"))
 
 
 @_in("score-maker")
@@ -98,12 +100,12 @@ def one_transaction() -> None:
     """The score is committed first, and its outbox message in another transaction."""
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from score_maker import scores
-    from score_maker.domain import Outcome, Score
-    from score_maker.scores import Submission
+    from score_maker.ratings import accept
+    from score_maker.ratings.accept import Submission
+    from score_maker.ratings.domain import Outcome, Score
 
-    _rewrite(scores, "_SUBMIT", (r"\), queued AS \(.*?USING \(event_id, rater_id\)\s+\)\s+SELECT", ") SELECT"))
-    submit_score = scores.submit
+    _rewrite(accept, "_SUBMIT", (r"\), queued AS \(.*?USING \(event_id, rater_id\)\s+\)\s+SELECT", ") SELECT"))
+    submit_score = accept.submit
     queue = text("""
         INSERT INTO scores_outbox (event_id, rater_id, value, version, accepted_at)
         VALUES (:event_id, :rater_id, :value, :version, :accepted_at)
@@ -121,14 +123,14 @@ def one_transaction() -> None:
             await connection.execute(queue, messages)
         return outcomes
 
-    scores.submit = submit
+    accept.submit = submit
 
 
 @_in("arq-worker")
 def settling_by_version() -> None:
     """A verdict on any version decides the score."""
-    from score_maker import settlement
-    from score_maker.domain import Ruling, Score, settle
+    from score_maker.ratings.domain import Ruling, Score, settle
+    from score_maker.saga import settlement
 
     def settle_any_version(score: Score, ruling: Ruling, at: datetime) -> Score:
         return settle(score, ruling._replace(version=score.version), at)
@@ -141,7 +143,7 @@ def settling_by_version() -> None:
 @_in("arq-worker")
 def lease_token() -> None:
     """A worker that has lost its lease settles and postpones what another has claimed since."""
-    from score_maker import outbox, settlement
+    from score_maker.saga import outbox, settlement
 
     fence = (r"AND message\.lease_token = :lease_token", "AND CAST(:lease_token AS uuid) IS NOT NULL")
     _rewrite(settlement, "_TAKE", fence)

@@ -1,0 +1,291 @@
+"""GET /ops/saga, GET /ops/outbox and POST /ops/outbox/retry: the saga as it goes, and what its operators can do."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from score_maker.composition import State
+from score_maker.database import autocommit
+from score_maker.http.health import Readiness, readiness
+from score_maker.http.json_numbers import whole
+from score_maker.http.ops.auth import OPERATOR
+from score_maker.http.problems.openapi import responses
+from score_maker.http.problems.types import (
+    CONTENT_TOO_LARGE,
+    INVALID_REQUEST,
+    MALFORMED_JSON,
+    NOT_JSON,
+    OPERATOR_TOKEN_REQUIRED,
+    TOO_MANY_REQUESTS,
+    UNAVAILABLE,
+)
+from score_maker.ratings.domain import Verdict
+from score_maker.saga import outbox
+from score_maker.saga.health import LineProviderHealth, WorkerHealth, line_provider_health, worker_health
+from score_maker.saga.monitor import SagaFigures
+from score_maker.saga.outbox import Overview, StuckMessage
+from score_maker.saga.reconciliation import Pass
+from score_maker.saga.throughput import Throughput
+
+router = APIRouter(prefix="/ops", tags=["operations"], dependencies=[OPERATOR])
+
+# So many divergent events are named; they are all counted.
+NAMED_EVENTS = 100
+NOT_KEPT = {"Cache-Control": "no-store"}
+
+Age = Annotated[float, Field(ge=0, examples=[0.4])]
+
+
+class OutboxFigures(BaseModel):
+    """Ratings that line_provider has not ruled on yet. `messages` is the sum of `due`, `claimed` and `postponed`."""
+
+    messages: int
+    due: int = Field(description="Any worker may claim them now")
+    claimed: int = Field(description="A worker has them, and line_provider may be ruling on them")
+    postponed: int = Field(description="They are tried again later")
+    stuck: int = Field(description="Those of them all of which an attempt has failed: `GET /ops/outbox` says why")
+    oldest_seconds: Age | None = Field(description="Since when the oldest one was accepted; null where there is none")
+
+    @classmethod
+    def of(cls, overview: Overview) -> "OutboxFigures":
+        return cls(
+            messages=overview.messages,
+            due=overview.due,
+            claimed=overview.claimed,
+            postponed=overview.postponed,
+            stuck=overview.stuck,
+            oldest_seconds=_seconds(overview.oldest_age) if overview.oldest_age is not None else None,
+        )
+
+
+class VerdictFigures(BaseModel):
+    """How many ratings line_provider has ruled on so."""
+
+    verdict: Verdict
+    reason: str | None = Field(description="Why they were rejected", examples=["deadline_passed"])
+    last_minute: int
+    last_hour: int
+
+
+class ThroughputFigures(BaseModel):
+    """Counted by all processes of score_maker and arq_worker as they go, and a second or two old. What a process that
+    was killed had counted in its last second is missing."""
+
+    accepted_per_second: float = Field(description="Ratings and withdrawals by raters, over the last minute")
+    settled_per_second: float = Field(description="Whatever line_provider has ruled on, over the last minute")
+    verdicts: list[VerdictFigures]
+
+    @classmethod
+    def of(cls, throughput: Throughput) -> "ThroughputFigures":
+        return cls(
+            accepted_per_second=throughput.accepted_per_second,
+            settled_per_second=throughput.settled_per_second,
+            verdicts=[
+                VerdictFigures(
+                    verdict=Verdict(count.outcome),
+                    reason=count.reason,
+                    last_minute=count.last_minute,
+                    last_hour=count.last_hour,
+                )
+                for count in throughput.verdicts
+            ],
+        )
+
+
+class ReconciliationFigures(BaseModel):
+    """What the last comparison of both services' totals found."""
+
+    finished_at: datetime
+    seconds_ago: Age
+    events: int = Field(description="How many events line_provider had")
+    divergent: int = Field(description="How many of them differed at its end; they are being mended")
+    divergent_event_ids: list[int] = Field(description=f"The first {NAMED_EVENTS} of them")
+
+    @classmethod
+    def of(cls, last_pass: Pass) -> "ReconciliationFigures":
+        return cls(
+            finished_at=last_pass.finished_at,
+            seconds_ago=_seconds(last_pass.age),
+            events=last_pass.events,
+            divergent=len(last_pass.divergent_event_ids),
+            divergent_event_ids=last_pass.divergent_event_ids[:NAMED_EVENTS],
+        )
+
+
+class ServicesHealth(BaseModel):
+    score_maker: Readiness = Field(description="Of the process that answers")
+    line_provider: LineProviderHealth = Field(description="What it says of itself by gRPC")
+    arq_worker: WorkerHealth = Field(
+        description="Whether one has reported to Redis in the last seconds; `unknown` without Redis, which workers "
+        "need for reconciliation but not for ratings"
+    )
+
+
+_EXAMPLE: JsonDict = {
+    "taken_at": "2026-06-11T21:07:03Z",
+    "outbox": {"messages": 3, "due": 1, "claimed": 0, "postponed": 2, "stuck": 2, "oldest_seconds": 41.2},
+    "throughput": {
+        "accepted_per_second": 12.5,
+        "settled_per_second": 12.4,
+        "verdicts": [
+            {"verdict": "applied", "reason": None, "last_minute": 801, "last_hour": 45210},
+            {"verdict": "rejected", "reason": "deadline_passed", "last_minute": 1, "last_hour": 17},
+        ],
+    },
+    "reconciliation": {
+        "finished_at": "2026-06-11T21:06:58Z",
+        "seconds_ago": 5.1,
+        "events": 104,
+        "divergent": 0,
+        "divergent_event_ids": [],
+    },
+    "services": {
+        "score_maker": {"status": "ready", "database": "ok", "line_provider": "ok", "redis": "ok"},
+        "line_provider": "serving",
+        "arq_worker": "reporting",
+    },
+    "manages_events": True,
+}
+
+
+class SagaResource(BaseModel):
+    """The three figures are null while the database cannot be asked; `reconciliation` also where there was none yet."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+
+    taken_at: datetime | None
+    outbox: OutboxFigures | None
+    throughput: ThroughputFigures | None
+    reconciliation: ReconciliationFigures | None
+    services: ServicesHealth
+    manages_events: bool = Field(description="This service has line_provider's token: the events can be changed here")
+
+    @classmethod
+    def of(cls, figures: SagaFigures | None, services: ServicesHealth, *, manages_events: bool) -> "SagaResource":
+        if figures is None:
+            return cls(
+                taken_at=None,
+                outbox=None,
+                throughput=None,
+                reconciliation=None,
+                services=services,
+                manages_events=manages_events,
+            )
+        return cls(
+            taken_at=figures.taken_at,
+            outbox=OutboxFigures.of(figures.outbox),
+            throughput=ThroughputFigures.of(figures.throughput),
+            reconciliation=ReconciliationFigures.of(figures.last_pass) if figures.last_pass else None,
+            services=services,
+            manages_events=manages_events,
+        )
+
+
+@router.get("/saga", responses=responses(OPERATOR_TOKEN_REQUIRED, TOO_MANY_REQUESTS))
+async def get_saga(state: State, response: Response) -> SagaResource:
+    """How the saga goes, as of a second ago at most: made to be asked for every other second.
+
+    It is answered whatever is away, and says what that is.
+    """
+    figures, own, line_provider, arq_worker = await asyncio.gather(
+        state.saga.figures(), readiness(state), line_provider_health(state.channel), worker_health(state.redis)
+    )
+    response.headers.update(NOT_KEPT)
+    services = ServicesHealth(score_maker=own, line_provider=line_provider, arq_worker=arq_worker)
+    return SagaResource.of(figures, services, manages_events=state.event_management is not None)
+
+
+class WaitingMessage(BaseModel):
+    """A rating on its way, or a withdrawal (`score` null)."""
+
+    id: int
+    event_id: int
+    score: int | None
+    version: int
+    accepted_at: datetime
+    age_seconds: Age
+    attempts: int
+    is_claimed: bool = Field(description="A worker has it now, and a retry would change nothing")
+    next_attempt_in_seconds: Age = Field(
+        description="0 where any worker may claim it now; of one that is claimed, when another worker may take it over"
+    )
+    last_error: str | None = Field(examples=["INTERNAL: line_provider failed on this call; its log says why"])
+
+    @classmethod
+    def of(cls, message: StuckMessage) -> "WaitingMessage":
+        return cls(
+            id=message.id,
+            event_id=message.event_id,
+            score=message.value,
+            version=message.version,
+            accepted_at=message.accepted_at,
+            age_seconds=_seconds(message.age),
+            attempts=message.attempts,
+            is_claimed=message.is_claimed,
+            next_attempt_in_seconds=_seconds(message.next_attempt_in),
+            last_error=message.last_error,
+        )
+
+
+class OutboxResource(BaseModel):
+    messages: list[WaitingMessage]
+
+
+@router.get(
+    "/outbox",
+    responses=responses(OPERATOR_TOKEN_REQUIRED, TOO_MANY_REQUESTS, INVALID_REQUEST, UNAVAILABLE),
+)
+async def list_outbox(
+    state: State, response: Response, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+) -> OutboxResource:
+    """What line_provider has not ruled on yet, the most often tried first."""
+    async with autocommit(state.engine) as connection:
+        found = await outbox.list_stuck(connection, limit=limit)
+    response.headers.update(NOT_KEPT)
+    return OutboxResource(messages=[WaitingMessage.of(message) for message in found])
+
+
+# Up to 2**53 JSON's numbers are the same to everybody.
+MessageId = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1), BeforeValidator(whole)]
+
+
+class RetryRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"ids": [17, 23]}})
+
+    ids: Annotated[list[MessageId], Field(min_length=1, max_length=500)] | None = Field(
+        description="The `id` of messages of `GET /ops/outbox`; null for all that there are"
+    )
+
+
+class RetryResource(BaseModel):
+    hastened: int = Field(description="How many were waiting for another attempt, which is now due")
+
+
+@router.post(
+    "/outbox/retry",
+    responses=responses(
+        OPERATOR_TOKEN_REQUIRED,
+        TOO_MANY_REQUESTS,
+        INVALID_REQUEST,
+        MALFORMED_JSON,
+        NOT_JSON,
+        CONTENT_TOO_LARGE,
+        UNAVAILABLE,
+    ),
+)
+async def retry_messages(state: State, retry: RetryRequest) -> RetryResource:
+    """Have messages sent now that would be tried again later.
+
+    What a worker holds already is left to it, and so is what is settled meanwhile. Repeating it is safe.
+    """
+    async with state.engine.begin() as connection:
+        hastened = await outbox.retry(connection, retry.ids)
+    return RetryResource(hastened=hastened)
+
+
+def _seconds(time: timedelta) -> float:
+    return max(0.0, time.total_seconds())

@@ -1,0 +1,56 @@
+"""How a score is shown, wherever it is."""
+
+from datetime import datetime
+from hashlib import blake2b
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from score_maker.events.catalog import Event
+from score_maker.http.headers.etag import Document
+from score_maker.ratings.domain import Score, State
+
+EXAMPLE: dict[str, JsonValue] = {
+    "event_id": 17,
+    "score": 5,
+    "state": "pending",
+    "reason": None,
+    "version": 1,
+    "confirmed_score": None,
+    "accepted_at": "2026-06-11T21:07:03.511Z",
+    "settled_at": None,
+    "mutable_until": "2026-06-13T19:00:00Z",
+}
+
+
+class ScoreResource(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+
+    event_id: int
+    score: int | None = Field(description="Your rating as it stands; null where none does")
+    state: State = Field(description="What became of your latest word: `pending` until line_provider has ruled on it")
+    reason: str | None = Field(description="Why it was rejected; your last confirmed rating then stands again")
+    version: int = Field(description="Counts your words on this event")
+    confirmed_score: int | None = Field(description="What counts in the event's figures")
+    accepted_at: datetime
+    settled_at: datetime | None
+    mutable_until: datetime | None = Field(description="The event's deadline, where it is known")
+
+    def document(self) -> Document:
+        """Its tag begins with the version, and changes with whatever else is shown."""
+        body = self.model_dump_json().encode()
+        return Document(body, f'"{self.version}-{blake2b(body, digest_size=6).hexdigest()}"')
+
+    @classmethod
+    def of(cls, score: Score, event: Event | None) -> Self:
+        return cls(
+            event_id=score.event_id,
+            score=score.value,
+            state=score.state,
+            reason=score.reason,
+            version=score.version,
+            confirmed_score=score.confirmed_value,
+            accepted_at=score.accepted_at,
+            settled_at=score.settled_at,
+            mutable_until=event.deadline if event else None,
+        )

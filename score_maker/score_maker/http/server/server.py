@@ -1,0 +1,103 @@
+"""uvicorn as score_maker runs it: what never reaches the application is bounded, and answered as problems too."""
+
+import json
+import socket
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from score_maker.garbage import collect_rarely
+from score_maker.http.app import create_app
+from score_maker.http.middleware.guards import SECURITY_HEADERS
+from score_maker.http.problems.types import HEADERS_TOO_LONG, MALFORMED_HTTP, MEDIA_TYPE, ProblemType, document
+from score_maker.http.server.prefork import until_parent_ends
+from score_maker.settings import Settings
+
+# The request line and the headers together; uvicorn itself takes them without end.
+MAX_HEAD_BYTES = 64 * 1024
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which waits for the responses under way when it is told to stop; those that wait too are ended first.
+
+    One of several stops also where the pipe `alive` of their parent has closed.
+    """
+
+    def __init__(self, config: uvicorn.Config, alive: int | None = None) -> None:
+        super().__init__(config)
+        self._alive = alive
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._alive is not None:
+            until_parent_ends(self._alive, self._stop)
+        await super().startup(sockets)
+        collect_rarely()
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if state := self.lifespan.state.get("app"):
+            state.end_waits()
+        await super().shutdown(sockets)
+
+
+class Protocol(HttpToolsProtocol):
+    """Answers what is no HTTP, and a head without end, with a problem, and closes the connection."""
+
+    _is_in_head = False
+    _is_too_long = False
+    # What was read at once as the head began, which may also be of the request before, and what was read of it since.
+    _first_bytes = 0
+    _later_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_in_head:
+            self._later_bytes += len(data)
+        else:
+            self._first_bytes, self._later_bytes = len(data), 0
+        super().data_received(data)
+        # A header is seen once it is whole, which one without end never is.
+        if self._is_in_head and self._later_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(HEADERS_TOO_LONG)
+
+    def on_message_begin(self) -> None:
+        self._is_in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        if self._first_bytes + self._later_bytes > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:
+            self._is_too_long = True
+            # Makes the parser refuse.
+            raise ValueError
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - as uvicorn calls it
+        """What uvicorn does where the parser refuses."""
+        self._refuse(HEADERS_TOO_LONG if self._is_too_long else MALFORMED_HTTP)
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _refuse(self, problem_type: ProblemType) -> None:
+        body = json.dumps(document(problem_type, problem_type.explanation)).encode()
+        headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), "Connection": "close"}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in (headers | SECURITY_HEADERS).items())
+        self.transport.write(STATUS_LINE[problem_type.status] + lines.encode() + b"\r\n" + body)
+        self.transport.close()
+
+
+def configured(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(settings),
+        loop="uvloop",
+        http=Protocol,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # The app itself believes the proxies that its settings name.
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds()),
+    )
