@@ -38,12 +38,12 @@ from devstack.addresses import Address
 from devstack.postgres import Postgres, binaries
 from devstack.statement_log import StatementLog
 from devstack.system import MANY_RATERS, System
-from score_maker.database import create_engine
 from score_maker.identity.anonymous import RaterTokens, new_rater_id
-from score_maker.line_provider import open_channel
 from score_maker.ratings.accept import Submission
 from score_maker.ratings.group_commit import GroupCommit
 from score_maker.storage.redis import open_redis
+from scoreline_common.database import create_engine
+from scoreline_common.line_provider_channel import open_channel
 
 THOUSAND = 1_000
 BASELINE = Path(__file__).with_name("costs.json")

@@ -26,12 +26,12 @@ from benchmarks import load, wrk
 from benchmarks.drain import open_events
 from devstack.processes import Process
 from devstack.system import MANY_RATERS, System
-from score_maker.database import autocommit, create_engine
 from score_maker.identity.anonymous import RaterTokens, new_rater_id
-from score_maker.line_provider import open_channel
 from score_maker.ratings import accept
 from score_maker.ratings.accept import Submission
 from score_maker.saga import outbox, settlement
+from scoreline_common.database import autocommit, create_engine
+from scoreline_common.line_provider_channel import open_channel
 
 ONE_BY_ONE = 500
 

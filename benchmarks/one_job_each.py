@@ -17,9 +17,9 @@ from arq.worker import Worker, func
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker.database import create_engine
-from score_maker.line_provider import open_channel
 from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
+from scoreline_common.database import create_engine
+from scoreline_common.line_provider_channel import open_channel
 
 _QUEUE = "one-job-each"
 _AT_ONCE = 64

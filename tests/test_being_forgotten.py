@@ -14,7 +14,7 @@ from waiting import eventually
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.reconcile import Reconciler
 from devstack.system import System
-from score_maker.line_provider import open_channel
+from scoreline_common.line_provider_channel import open_channel
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub

@@ -18,11 +18,11 @@ from arq_worker.finalize import finalize_events
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.reconcile import Reconciler
 from devstack.system import System
-from score_maker.line_provider import open_channel
 from score_maker.ratings import accept
 from score_maker.ratings.accept import Submission
 from score_maker.ratings.domain import Outcome, Refusal, State
 from scoreline.line_provider.v1 import events_pb2
+from scoreline_common.line_provider_channel import open_channel
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub

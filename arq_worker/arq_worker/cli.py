@@ -13,11 +13,11 @@ from arq_worker import process
 from arq_worker.line_provider_client import LineProviderAway, LineProviderClient
 from arq_worker.reconcile import Findings, Reconciler
 from arq_worker.settings import EXAMPLE, Settings
-from score_maker.configuration import load
-from score_maker.database import create_engine, is_unreachable
-from score_maker.line_provider import open_channel
 from score_maker.saga import outbox
 from score_maker.saga.outbox import StuckMessage
+from scoreline_common.database import create_engine, is_unreachable
+from scoreline_common.line_provider_channel import open_channel
+from scoreline_common.settings import load
 from scoreline_common.telemetry import logs, tracing
 
 T = TypeVar("T")

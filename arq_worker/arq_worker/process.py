@@ -28,16 +28,16 @@ from arq_worker.line_provider_client import LineProviderAway, LineProviderClient
 from arq_worker.reconcile import Reconciler
 from arq_worker.relay import Relay
 from arq_worker.settings import Settings
-from score_maker.database import autocommit, create_engine, is_unreachable
-from score_maker.garbage import collect_rarely
-from score_maker.line_provider import open_channel
-from score_maker.notifications import listen
 from score_maker.ratings import erasure
 from score_maker.saga import outbox
 from score_maker.saga.health import WORKER_HEARTBEAT_KEY
 from score_maker.saga.outbox import WAKE_CHANNEL
 from score_maker.saga.throughput import ThroughputRecorder
 from score_maker.storage.redis import UNREACHABLE, is_cluster, node_url, owner_of
+from scoreline_common.database import autocommit, create_engine, is_unreachable
+from scoreline_common.gc_tuning import freeze_and_relax
+from scoreline_common.line_provider_channel import open_channel
+from scoreline_common.listen import listen
 from scoreline_common.telemetry.metrics import serve as serve_metrics
 
 log = structlog.get_logger(__name__)
@@ -140,12 +140,20 @@ async def run(settings: Settings) -> None:
             async with ThroughputRecorder(engine, metrics.settled), asyncio.TaskGroup() as group:
                 tasks = [
                     *(group.create_task(relay.run(), name="relay") for relay in relays),
-                    group.create_task(listen(database_url, WAKE_CHANNEL, background.wake_relays), name="wakeup"),
+                    group.create_task(
+                        listen(
+                            database_url,
+                            WAKE_CHANNEL,
+                            on_notification=lambda _: background.wake_relays(),
+                            on_connected=background.wake_relays,
+                        ),
+                        name="wakeup",
+                    ),
                     group.create_task(_run_arq(settings, background), name="arq"),
                     group.create_task(_keep_measuring(engine), name="measuring"),
                 ]
                 _cancel_on_signal(tasks)
-                collect_rarely()
+                freeze_and_relax()
                 log.info("worker_started", relays=settings.relays, batch_size=settings.batch_size)
         finally:
             await engine.dispose()

@@ -18,10 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from arq_worker import metrics
 from arq_worker.line_provider_client import PAGE, EventRecord, LineProviderClient
-from score_maker.database import autocommit
 from score_maker.ratings.domain import Mending, mend
 from score_maker.saga import reconciliation
 from score_maker.saga.reconciliation import OwnTotals
+from scoreline_common.database import autocommit
 
 log = structlog.get_logger(__name__)
 _tracer = trace.get_tracer("arq_worker")

@@ -25,10 +25,10 @@ from arq_worker import metrics
 from arq_worker.batch_trace import BatchTrace
 from arq_worker.circuit_breaker import CircuitBreaker
 from arq_worker.line_provider_client import LineProviderClient, OutcomeUnknown
-from score_maker.database import autocommit, is_unreachable
 from score_maker.saga import outbox
 from score_maker.saga.outbox import Claim, OutboxMessage
 from score_maker.saga.settlement import Decision, settle_decisions
+from scoreline_common.database import autocommit, is_unreachable
 
 log = structlog.get_logger(__name__)
 

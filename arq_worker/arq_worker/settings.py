@@ -6,8 +6,9 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from score_maker.configuration import PostgresUrl, RedisUrl, Seconds, Token
-from score_maker.line_provider import LineProviderSettings
+from score_maker.storage.redis import RedisUrl
+from scoreline_common.line_provider_channel import LineProviderSettings
+from scoreline_common.settings import PostgresUrl, Seconds, Token
 from scoreline_common.telemetry.settings import MetricsSettings
 
 PREFIX = "ARQ_WORKER_"

@@ -13,12 +13,12 @@ from arq_worker.circuit_breaker import CircuitBreaker
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.relay import Relay
 from devstack.postgres import Postgres
-from score_maker.database import create_engine
-from score_maker.line_provider import open_channel
 from score_maker.ratings import accept
 from score_maker.ratings.accept import Submission
 from score_maker.storage.migrate import migrate
 from score_maker.storage.tables import metadata
+from scoreline_common.database import create_engine
+from scoreline_common.line_provider_channel import open_channel
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from arq_worker.circuit_breaker import CircuitBreaker
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.relay import LONGEST_RETRY, Relay, retry_delay
-from score_maker.line_provider import open_channel
 from scoreline.line_provider.v1 import scores_pb2
+from scoreline_common.line_provider_channel import open_channel
 
 Rate = Callable[..., Awaitable[None]]
 States = Callable[[], Awaitable[dict[str, int]]]

@@ -13,7 +13,6 @@ import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from line_provider.database import create_engine, is_not_migrated, is_unreachable
 from line_provider.events import changes
 from line_provider.events.changes import EventFilter
 from line_provider.events.domain import (
@@ -32,8 +31,10 @@ from line_provider.events.domain import (
 )
 from line_provider.importing import importer
 from line_provider.importing.importer import Format, Rules, UnreadableFile
-from line_provider.settings import DatabaseSettings, MigrationSettings, Settings, load
+from line_provider.settings import EXAMPLE, DatabaseSettings, MigrationSettings, Settings
 from line_provider.storage.migrate import migrate as migrate_database
+from scoreline_common.database import create_engine, is_not_migrated, is_unreachable
+from scoreline_common.settings import load
 from scoreline_common.telemetry import logs, tracing
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ app.add_typer(events_app, name="events")
 @app.command()
 def serve() -> None:
     """Answer gRPC until told to stop."""
-    settings = load(Settings)
+    settings = load(Settings, example=EXAMPLE)
     logs.configure(settings.log_format)
     # Otherwise gRPC's core adds lines of its own to ours when a port is taken. It reads this as it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -67,7 +68,7 @@ def serve() -> None:
 @app.command()
 def health() -> None:
     """Exit with 0 if the server of this machine serves, else with 1: for container probes."""
-    settings = load(Settings)
+    settings = load(Settings, example=EXAMPLE)
     if settings.tls_certificate is not None and settings.health_listen is None:
         _fail("LINE_PROVIDER_HEALTH_LISTEN: is missing, which a probe needs where TLS is spoken.", code=2)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -79,7 +80,7 @@ def health() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database to the schema of this version, and give the service's role its rights."""
-    settings = load(MigrationSettings)
+    settings = load(MigrationSettings, example=EXAMPLE)
     logs.configure(settings.log_format)
     url = settings.owner_database_url or settings.database_url
     _run(migrate_database(url.get_secret_value(), settings.app_role))
@@ -246,7 +247,7 @@ def _table(listed: list[Event], now: datetime) -> list[str]:
 
 def _in_database(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
     """Does the work in one transaction. What goes wrong is said in a sentence."""
-    settings = load(DatabaseSettings)
+    settings = load(DatabaseSettings, example=EXAMPLE)
     logs.configure(settings.log_format)
 
     async def in_transaction() -> T:

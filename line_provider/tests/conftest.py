@@ -9,10 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.postgres import Postgres
-from line_provider.database import create_engine
 from line_provider.events import changes
 from line_provider.events.domain import Event, EventDraft
 from line_provider.storage.migrate import migrate
+from scoreline_common.database import create_engine
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from line_provider.database import create_engine
 from line_provider.grpc_server.server import LineProviderServer
 from scoreline.line_provider.v1 import events_pb2_grpc, scores_pb2_grpc
+from scoreline_common.database import create_engine
 
 ADMIN_TOKEN = "a-token-for-the-admin"
 NEXT_ADMIN_TOKEN = "the-next-token-of-the-admin"

@@ -15,11 +15,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.table_scans import rows_read_through
-from line_provider.database import create_engine
 from line_provider.events import changes
 from line_provider.events.domain import Event, EventEdit, Reason, Ruling, ScoreChange, Status, Totals, Verdict
 from line_provider.scores import apply as scores
 from line_provider.storage.migrate import migrate
+from scoreline_common.database import create_engine
 
 AddEvent = Callable[..., Awaitable[Event]]
 

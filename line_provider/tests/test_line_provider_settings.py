@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from line_provider.settings import DatabaseSettings, Settings, load
+from line_provider.settings import EXAMPLE, DatabaseSettings, Settings
+from scoreline_common.settings import load
 
 COMPLETE = {
     "LINE_PROVIDER_DATABASE_URL": "postgresql://somebody:secret@/events?host=/run/postgresql",
@@ -23,7 +24,7 @@ def complete_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_the_rest_has_its_defaults() -> None:
-    settings = load(Settings)
+    settings = load(Settings, example=EXAMPLE)
     assert settings.database_url.get_secret_value() == (
         "postgresql+asyncpg://somebody:secret@/events?host=%2Frun%2Fpostgresql"
     )
@@ -34,7 +35,7 @@ def test_the_rest_has_its_defaults() -> None:
 def test_seconds_and_averages_are_plain_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINE_PROVIDER_SHUTDOWN_GRACE", "2.5")
     monkeypatch.setenv("LINE_PROVIDER_HIGH_SCORE_FROM", "3.5")
-    settings = load(Settings)
+    settings = load(Settings, example=EXAMPLE)
     assert (settings.high_score_from, settings.shutdown_grace) == (Decimal("3.5"), 2.5)
 
 
@@ -42,11 +43,13 @@ def test_settings_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in COMPLETE:
         monkeypatch.delenv(name)
     Path(".env").write_text("".join(f"{name}={value}\n" for name, value in COMPLETE.items()))
-    assert [token.get_secret_value() for token in load(Settings).admin_token] == ["a-token-for-the-admin"]
+    assert [token.get_secret_value() for token in load(Settings, example=EXAMPLE).admin_token] == [
+        "a-token-for-the-admin"
+    ]
 
 
 def test_no_setting_shows_its_secret() -> None:
-    shown = repr(load(Settings))
+    shown = repr(load(Settings, example=EXAMPLE))
     assert "secret" not in shown
     assert "a-token" not in shown
 
@@ -54,7 +57,7 @@ def test_no_setting_shows_its_secret() -> None:
 def test_a_command_on_the_database_asks_for_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LINE_PROVIDER_ADMIN_TOKEN")
     monkeypatch.delenv("LINE_PROVIDER_WORKER_TOKEN")
-    load(DatabaseSettings)
+    load(DatabaseSettings, example=EXAMPLE)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_the_file_to_copy(
 ) -> None:
     monkeypatch.setenv(f"LINE_PROVIDER_{name}", value)
     with pytest.raises(SystemExit) as exited:
-        load(Settings)
+        load(Settings, example=EXAMPLE)
     assert exited.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"LINE_PROVIDER_{name}: {trouble}")
@@ -105,7 +108,7 @@ def certificate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.Leaf
 
 
 def test_a_certificate_and_its_key_are_taken(certificate: trustme.LeafCert) -> None:
-    assert load(Settings).tls_key is not None
+    assert load(Settings, example=EXAMPLE).tls_key is not None
 
 
 @pytest.mark.parametrize(
@@ -131,7 +134,7 @@ def test_files_that_do_not_fit_are_told_before_anything_starts(
     Path("nonsense").write_text("nonsense")
     monkeypatch.setenv(f"LINE_PROVIDER_TLS_{name}", value)
     with pytest.raises(SystemExit) as exited:
-        load(Settings)
+        load(Settings, example=EXAMPLE)
     assert exited.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     # Of the two it is the key that is held against the other.

@@ -6,11 +6,11 @@ import sys
 import typer
 import uvloop
 
-from score_maker.configuration import SETTINGS_ARE_WRONG, load
 from score_maker.http.server import prefork
 from score_maker.http.server.server import Server, configured
 from score_maker.settings import EXAMPLE, MigrationSettings, Settings
 from score_maker.storage.migrate import migrate as migrate_database
+from scoreline_common.settings import SETTINGS_ARE_WRONG, load
 from scoreline_common.telemetry import logs, tracing
 from scoreline_common.telemetry.metrics import tell_build
 

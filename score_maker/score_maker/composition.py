@@ -11,7 +11,6 @@ import httpx
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker.database import create_engine
 from score_maker.events.broadcast import EventChanges
 from score_maker.events.cache import EventCache
 from score_maker.events.catalog import EventCatalog
@@ -24,7 +23,6 @@ from score_maker.http.events.stream import EventStream
 from score_maker.identity.accounts import IssuedRaters
 from score_maker.identity.anonymous import RaterTokens
 from score_maker.identity.issuer_tokens import IssuedTokens, IssuerKeys
-from score_maker.line_provider import open_channel
 from score_maker.rate_limits.limiter import TIMEOUT_SECONDS, RateLimits
 from score_maker.ratings.group_commit import GroupCommit
 from score_maker.ratings.waiters import SettlementWatch
@@ -32,6 +30,8 @@ from score_maker.saga.monitor import SagaMonitor
 from score_maker.saga.throughput import ACCEPTED, ThroughputRecorder
 from score_maker.settings import Settings
 from score_maker.storage.redis import RedisClient, open_redis
+from scoreline_common.database import create_engine
+from scoreline_common.line_provider_channel import open_channel
 
 # Requests are served from the first moment with what is known then; this only spares them the very first moment.
 SNAPSHOT_WAIT_SECONDS = 2

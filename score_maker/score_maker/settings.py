@@ -7,20 +7,20 @@ from limits import RateLimitItemPerMinute
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from score_maker.configuration import (
-    Listed,
+from score_maker.identity.issuer_tokens import ALGORITHMS
+from score_maker.rate_limits.limiter import RateLimit
+from score_maker.storage.redis import RedisUrl
+from scoreline_common.line_provider_channel import LineProviderSettings
+from scoreline_common.settings import (
+    CommaSeparated,
     Networks,
     Origins,
     PostgresUrl,
-    RateLimit,
-    RedisUrl,
     Seconds,
     Token,
     Tokens,
     WebAddress,
 )
-from score_maker.identity.issuer_tokens import ALGORITHMS
-from score_maker.line_provider import LineProviderSettings
 from scoreline_common.telemetry.settings import TelemetrySettings
 
 ValueT = TypeVar("ValueT")
@@ -60,7 +60,7 @@ class Settings(LineProviderSettings, TelemetrySettings):
     jwt_issuer: str | None = Field(default=None, min_length=1, pattern=r"^\S+$", validate_default=True)
     jwt_audience: str | None = Field(default=None, min_length=1, validate_default=True)
     jwt_jwks_url: WebAddress | None = Field(default=None, validate_default=True)
-    jwt_algorithms: Listed = Field(default=("RS256", "ES256", "EdDSA"), min_length=1)
+    jwt_algorithms: CommaSeparated = Field(default=("RS256", "ES256", "EdDSA"), min_length=1)
     jwt_leeway: Seconds = timedelta(seconds=30)
     """How far the issuer's clock may be from this one."""
     host: str = "127.0.0.1"

@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.postgres import Postgres
 from devstack.valkey import Valkey
-from score_maker.configuration import load
-from score_maker.database import create_engine
 from score_maker.settings import EXAMPLE, Settings
 from score_maker.storage.migrate import migrate
 from score_maker.storage.tables import metadata
+from scoreline_common.database import create_engine
+from scoreline_common.settings import load
 
 
 @pytest.fixture(scope="session")

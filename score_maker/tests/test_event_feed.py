@@ -8,8 +8,8 @@ from scripted_line_provider import ScriptedLineProvider, event
 from score_maker.events.cache import EventCache
 from score_maker.events.catalog import EventCatalog
 from score_maker.events.feed import EventFeed
-from score_maker.line_provider import open_channel
 from scoreline.line_provider.v1 import events_pb2
+from scoreline_common.line_provider_channel import open_channel
 
 
 class CacheThatIsNotToBeCancelled(EventCache):

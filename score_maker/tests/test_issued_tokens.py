@@ -16,11 +16,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from score_maker.configuration import load
 from score_maker.http.identity import COOKIE
 from score_maker.identity import issuer_tokens
 from score_maker.identity.anonymous import RaterTokens
 from score_maker.settings import EXAMPLE, Settings
+from scoreline_common.settings import load
 
 KEY = rsa("the-first")
 STRANGE_KEY = rsa("the-first")

@@ -6,8 +6,8 @@ import pytest
 import trustme
 from pydantic_settings import SettingsConfigDict
 
-from score_maker.configuration import load
-from score_maker.line_provider import LineProviderSettings
+from scoreline_common.line_provider_channel import LineProviderSettings
+from scoreline_common.settings import load
 
 
 class Settings(LineProviderSettings):

@@ -18,10 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from devstack.valkey import Valkey
-from score_maker.configuration import load
 from score_maker.rate_limits import limiter
 from score_maker.rate_limits.limiter import RateLimits, host_of
 from score_maker.settings import EXAMPLE, Settings
+from scoreline_common.settings import load
 
 
 def with_settings(settings: Settings, **changes: Any) -> Settings:

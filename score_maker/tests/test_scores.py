@@ -10,12 +10,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from score_maker.database import create_engine
 from score_maker.ratings import accept
 from score_maker.ratings.accept import ANY_VERSION, Submission, versions
 from score_maker.ratings.domain import OtherVersion, Outcome, Refusal, Score, State, Unchanged, Verdict
 from score_maker.ratings.group_commit import GroupCommit, Unavailable
 from score_maker.storage.migrate import migrate
+from scoreline_common.database import create_engine
 
 
 def ahead() -> datetime:

@@ -7,13 +7,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.table_scans import rows_read_through
-from score_maker.database import create_engine
 from score_maker.ratings import accept
 from score_maker.ratings.accept import Submission
 from score_maker.ratings.domain import Score, State, Verdict
 from score_maker.saga import outbox
 from score_maker.saga.outbox import Claim, OutboxMessage
 from score_maker.saga.settlement import Decision, settle_decisions
+from scoreline_common.database import create_engine
 
 LONG = timedelta(minutes=5)
 

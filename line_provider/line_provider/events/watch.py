@@ -10,17 +10,17 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
-from typing import Any, Never
+from typing import Never
 
-import asyncpg
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.database import autocommit
 from line_provider.events import changes
 from line_provider.events.changes import CHANGE_CHANNEL
 from line_provider.events.domain import Event
+from scoreline_common.database import autocommit
+from scoreline_common.listen import listen
 
 log = structlog.get_logger(__name__)
 
@@ -28,12 +28,8 @@ log = structlog.get_logger(__name__)
 # second, however many ratings it gets.
 COALESCING_SECONDS = 0.05
 PAGE = 500
-RECONNECT_DELAY_SECONDS = 1
 # Long enough for a watcher to outwait one reconnection.
 PATIENCE_SECONDS = 2
-# A connection that died without a word is found out by asking.
-PROBE_INTERVAL_SECONDS = 15
-TIMEOUT_SECONDS = 5
 
 
 class WatchInterrupted(Exception):
@@ -119,45 +115,42 @@ class EventFeed:
             last_id = page[-1].event_id
 
     async def run(self) -> Never:
-        """Listens and tells until cancelled; connects anew whenever the connection is lost."""
-        while True:
-            try:
-                await self._follow()
-            except (SQLAlchemyError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                log.warning("watch_connection_lost", error=str(error) or type(error).__name__)
-            await asyncio.sleep(RECONNECT_DELAY_SECONDS)
+        """Listens and notifies watchers until cancelled; reconnects whenever the connection is lost."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(
+                listen(
+                    self._engine.url.render_as_string(hide_password=False),
+                    CHANGE_CHANNEL,
+                    on_notification=self._on_change,
+                    on_connected=self._listening.set,
+                    on_lost=self._interrupt_all,
+                ),
+                name="event-changes",
+            )
+            group.create_task(self._keep_telling(), name="event-watchers")
+        raise AssertionError("its tasks never end")
 
-    async def _follow(self) -> Never:
-        dsn = self._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        connection = await asyncpg.connect(dsn, timeout=TIMEOUT_SECONDS)
-        try:
-            connection.add_termination_listener(lambda _: self._woken.set())
-            await connection.add_listener(CHANGE_CHANNEL, self._on_change)
-            self._listening.set()
-            while True:
-                await self._wait_for_change(connection)
-                await self._tell_changes()
-                await asyncio.sleep(COALESCING_SECONDS)
-        finally:
-            self._listening.clear()
-            for subscription in self._subscriptions:
-                subscription.interrupt()
-            connection.terminate()
-
-    def _on_change(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
-        self._announced.add(int(str(payload)))
+    def _on_change(self, payload: str) -> None:
+        self._announced.add(int(payload))
         self._woken.set()
 
-    async def _wait_for_change(self, connection: "asyncpg.Connection[Any]") -> None:
-        while not self._announced:
+    def _interrupt_all(self) -> None:
+        """Sends all watchers back for a new snapshot: nobody knows what was announced meanwhile."""
+        self._listening.clear()
+        for subscription in self._subscriptions:
+            subscription.interrupt()
+
+    async def _keep_telling(self) -> Never:
+        while True:
+            await self._woken.wait()
             self._woken.clear()
-            if connection.is_closed():
-                raise ConnectionError("the server closed the connection")
             try:
-                async with asyncio.timeout(PROBE_INTERVAL_SECONDS):
-                    await self._woken.wait()
-            except TimeoutError:
-                await connection.fetchval("SELECT 1", timeout=TIMEOUT_SECONDS)
+                await self._tell_changes()
+            except (SQLAlchemyError, OSError, TimeoutError) as error:
+                log.warning("changes_unread", error=str(error) or type(error).__name__)
+                for subscription in self._subscriptions:
+                    subscription.interrupt()
+            await asyncio.sleep(COALESCING_SECONDS)
 
     async def _tell_changes(self) -> None:
         changed = sorted(self._announced)

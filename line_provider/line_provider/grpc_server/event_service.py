@@ -8,7 +8,6 @@ from typing import Any
 import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.database import autocommit
 from line_provider.events import changes
 from line_provider.events.changes import position_of
 from line_provider.events.domain import Event, Invalid, check_event_id
@@ -28,6 +27,7 @@ from line_provider.grpc_server.translate import (
 from line_provider.importing import importer
 from line_provider.importing.importer import UnreadableFile
 from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc
+from scoreline_common.database import autocommit
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

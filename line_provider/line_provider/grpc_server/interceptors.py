@@ -9,7 +9,6 @@ from typing import Any, Never
 import grpc
 import structlog
 
-from line_provider.database import is_unreachable
 from line_provider.events.domain import (
     EventCancelled,
     EventFinal,
@@ -31,6 +30,7 @@ from line_provider.grpc_server.behaviours import (
     is_ours,
     wrapped,
 )
+from scoreline_common.database import is_unreachable
 
 log = structlog.get_logger(__name__)
 

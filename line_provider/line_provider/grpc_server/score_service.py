@@ -12,7 +12,6 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.database import autocommit
 from line_provider.events import changes
 from line_provider.events.domain import (
     EventNotFound,
@@ -36,6 +35,7 @@ from line_provider.grpc_server.translate import (
 )
 from line_provider.scores import apply
 from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
+from scoreline_common.database import autocommit
 from scoreline_common.telemetry.tracing import parent_of
 
 Context = grpc.aio.ServicerContext[Any, Any]

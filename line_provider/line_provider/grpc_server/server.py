@@ -15,7 +15,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.database import autocommit, create_engine
 from line_provider.events.watch import EventFeed
 from line_provider.grpc_server import metrics
 from line_provider.grpc_server.behaviours import EVENT_SERVICE, SCORE_SERVICE
@@ -27,6 +26,7 @@ from line_provider.grpc_server.tls import server_credentials
 from line_provider.scores import apply
 from line_provider.settings import Settings
 from scoreline.line_provider.v1 import events_pb2_grpc, scores_pb2_grpc
+from scoreline_common.database import autocommit, create_engine
 from scoreline_common.telemetry.metrics import serve as serve_metrics
 
 log = structlog.get_logger(__name__)

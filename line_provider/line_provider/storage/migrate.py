@@ -1,17 +1,13 @@
-"""Bringing line_provider's database to the schema of this version of the code."""
+"""Migrates line_provider's database; the rights of the running service's role are listed here."""
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from scoreline_common import migrate as common
 
-# Any constant would do, as long as nobody else locks it in this database.
-_MIGRATION_LOCK = 7_236_002
+# Any constant does, as long as nothing else in this database locks it.
+_LOCK_KEY = 7_236_002
 
-
-# What the running service does, and no more.
+# What the running service does, and nothing more. A new table or statement that needs more adds it here.
 _APP_GRANTS = (
     "GRANT USAGE ON SCHEMA public TO {role}",
     "GRANT SELECT, INSERT, UPDATE ON events, applied_scores TO {role}",
@@ -19,27 +15,10 @@ _APP_GRANTS = (
 
 
 async def migrate(database_url: str, app_role: str | None = None) -> None:
-    """Upgrades the schema and gives `app_role`, where one is named, just the rights that the running service needs.
-
-    Doing it again changes nothing; of several at once, one migrates and the others wait for it. What else the role was
-    given on tables is taken from it.
-    """
-    engine = create_async_engine(database_url)
-    try:
-        async with engine.begin() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-            await connection.run_sync(_upgrade)
-            if app_role is not None:
-                role = connection.dialect.identifier_preparer.quote_identifier(app_role)
-                await connection.execute(text(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}"))
-                for grant in _APP_GRANTS:
-                    await connection.execute(text(grant.format(role=role)))
-    finally:
-        await engine.dispose()
-
-
-def _upgrade(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    """Upgrades the schema and, if `app_role` is given, grants that role what the running service needs."""
+    await common.migrate(
+        database_url,
+        scripts=Path(__file__).parent / "migrations",
+        lock_key=_LOCK_KEY,
+        grants_by_role={app_role: _APP_GRANTS} if app_role is not None else None,
+    )

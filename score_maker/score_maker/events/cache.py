@@ -13,9 +13,9 @@ from uuid import uuid4
 
 from google.protobuf.message import DecodeError
 
-from score_maker.portions import portions
 from score_maker.storage.redis import RedisClient, register_script
 from scoreline.line_provider.v1 import events_pb2
+from scoreline_common.batched import batched
 
 # One hash tag, so that a cluster keeps them together.
 _EVENTS = "{scoreline:events}:events"
@@ -89,14 +89,14 @@ class EventCache:
         """Makes these all the events that there are; or leaves none, where Redis has lost some of them meanwhile."""
         aside = f"{{scoreline:events}}:{uuid4()}"
         keys = (f"{aside}:events", f"{aside}:revisions")
-        for portion in portions(events, _AT_ONCE):
+        for portion in batched(events, _AT_ONCE):
             await self._lay_aside(keys=keys, args=_arguments(portion))
         await self._put_in_place(keys=(*_KEYS, *keys), args=[len(events)])
 
     async def store(self, events: Collection[events_pb2.Event]) -> bool:
         """Stores what is newer than what is there; False, and nothing is stored, where not all events are there."""
         # Without any it asks all the same whether all are there.
-        for portion in portions(events, _AT_ONCE) if events else [[]]:
+        for portion in batched(events, _AT_ONCE) if events else [[]]:
             if not await self._store_newer(keys=_KEYS, args=_arguments(portion)):
                 return False
         return True

@@ -22,7 +22,7 @@ from sortedcontainers import SortedList
 from score_maker.events.change_log import ChangeLog
 from score_maker.events.ranking import Prior, bayesian_average
 from score_maker.events.search import folded, words_of
-from score_maker.portions import portions
+from scoreline_common.batched import batched
 
 
 class Status(StrEnum):
@@ -190,11 +190,11 @@ class EventCatalog:
         """The same for whoever has others to give way to: it stops after so many events each time, and is done when it
         ends. Nothing else may change the catalog meanwhile but the clock."""
         vanished = set(self._listed)
-        for portion in portions(events, at_once):
+        for portion in batched(events, at_once):
             vanished.difference_update(event.event_id for event in portion)
             self._put([event for event in portion if self.get(event.event_id) != event], self._clock())
             yield
-        for event_ids in portions(vanished, at_once):
+        for event_ids in batched(vanished, at_once):
             self._remove(event_ids)
             yield
         self.is_known = True

@@ -11,8 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from score_maker import metrics
 from score_maker.composition import AppState, State
-from score_maker.database import autocommit
 from score_maker.storage.redis import UNREACHABLE
+from scoreline_common.database import autocommit
 
 router = APIRouter(tags=["health"])
 

@@ -12,9 +12,9 @@ from uuid import UUID
 from sqlalchemy import ScalarSelect, Select, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from score_maker.database import autocommit
 from score_maker.identity.anonymous import Rater, Subject, new_rater_id
 from score_maker.storage.tables import raters
+from scoreline_common.database import autocommit
 
 # However many newcomers there are, the other connections are for the ratings of those who are known.
 _ASKING_AT_ONCE = 2

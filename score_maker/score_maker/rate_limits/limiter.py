@@ -17,24 +17,43 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from itertools import islice
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import structlog
-from limits import RateLimitItem
+from limits import RateLimitItem, parse_many
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from pydantic import BeforeValidator, InstanceOf
 from redis.asyncio import RedisCluster
 from redis.exceptions import NoScriptError
 
-from score_maker.portions import portions
 from score_maker.rate_limits.local_counts import Subject, WriteCount, WriteCounts
 from score_maker.storage.redis import UNREACHABLE, RedisClient, register_script
+from scoreline_common.batched import batched
 
 log = structlog.get_logger(__name__)
 
 # A Redis that is slower than this counts as away; for the pause after it, every request is admitted without asking.
 TIMEOUT_SECONDS = 0.25
 PAUSE_SECONDS = 2.0
+
+
+def _rate_limit(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.strip().lower() == "off":
+        return None
+    try:
+        (limit,) = parse_many(value)
+    except ValueError:
+        raise ValueError("must look like 120/minute, or be off") from None
+    if limit.amount < 1:
+        raise ValueError("must admit at least one, or be off")
+    return limit
+
+
+# A setting: None means no limit and is written as "off", because an empty variable counts as unset.
+RateLimit = Annotated[InstanceOf[RateLimitItem] | None, BeforeValidator(_rate_limit)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +266,7 @@ class _Counters(RedisStorage):
 
     async def _ask_redis(self, questions: Sequence[_Question]) -> list[int]:
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for these in portions(questions, self._at_once):
+            for these in batched(questions, self._at_once):
                 keys = [key for question in these for key in self._keys(question.of)]
                 values = [value for question in these for value in question.arguments()]
                 pipeline.execute_command("EVALSHA", self._script.sha, len(keys), *keys, *values)

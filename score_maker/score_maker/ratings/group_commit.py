@@ -17,10 +17,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from score_maker import metrics
-from score_maker.database import autocommit, is_unreachable
 from score_maker.ratings import accept
 from score_maker.ratings.accept import Submission
 from score_maker.ratings.domain import Outcome, Score
+from scoreline_common.database import autocommit, is_unreachable
 
 log = structlog.get_logger(__name__)
 

@@ -16,11 +16,11 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker.database import autocommit, is_unreachable
-from score_maker.notifications import listen
 from score_maker.ratings import accept
 from score_maker.ratings.domain import Score, is_decided
 from score_maker.saga.settlement import SETTLED_CHANNEL
+from scoreline_common.database import autocommit, is_unreachable
+from scoreline_common.listen import listen
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +70,7 @@ class SettlementWatch:
 
     async def run(self) -> Never:
         async with asyncio.TaskGroup() as group:
-            group.create_task(listen(self._database_url, SETTLED_CHANNEL, self._on_settled))
+            group.create_task(self._listen())
             group.create_task(self._keep_looking())
         raise AssertionError("its tasks never end")
 
@@ -94,6 +94,14 @@ class SettlementWatch:
         self._is_closed = True
         for waiter in self._waiters:
             waiter.release()
+
+    async def _listen(self) -> Never:
+        await listen(
+            self._database_url,
+            SETTLED_CHANNEL,
+            on_notification=lambda _: self._on_settled(),
+            on_connected=self._on_settled,
+        )
 
     def _on_settled(self) -> None:
         self._something_settled = True

@@ -8,10 +8,10 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker.database import is_unreachable
 from score_maker.saga import outbox, reconciliation, throughput
 from score_maker.saga.outbox import Overview
 from score_maker.saga.throughput import Throughput
+from scoreline_common.database import is_unreachable
 
 log = structlog.get_logger(__name__)
 

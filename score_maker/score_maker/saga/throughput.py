@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from score_maker.database import autocommit, is_unreachable
+from scoreline_common.database import autocommit, is_unreachable
 
 log = structlog.get_logger(__name__)
 

@@ -1,17 +1,13 @@
-"""Bringing score_maker's database to the schema of this version of the code."""
+"""Migrates score_maker's database; the rights of the roles of score_maker and arq_worker are listed here."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from scoreline_common import migrate as common
 
-# Any constant would do, as long as nobody else locks it in this database.
-_MIGRATION_LOCK = 7_236_001
+# Any constant does, as long as nothing else in this database locks it.
+_LOCK_KEY = 7_236_001
 
-# What each does, and no more. A new table or statement that needs more says so here.
+# What each service does, and nothing more. A new table or statement that needs more adds it here.
 _APP_GRANTS = (
     "GRANT USAGE ON SCHEMA public TO {role}",
     "GRANT SELECT, INSERT, UPDATE ON scores TO {role}",
@@ -33,32 +29,11 @@ _WORKER_GRANTS = (
 
 
 async def migrate(database_url: str, *, app_role: str | None = None, worker_role: str | None = None) -> None:
-    """Upgrades the schema and gives the roles that are named just the rights that score_maker and arq_worker need.
-
-    Doing it again changes nothing; of several at once, one migrates and the others wait for it. What else the roles
-    were given on tables is taken from them.
-    """
-    engine = create_async_engine(database_url)
-    try:
-        async with engine.begin() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-            await connection.run_sync(_upgrade)
-            for name, grants in ((app_role, _APP_GRANTS), (worker_role, _WORKER_GRANTS)):
-                if name is not None:
-                    await _give_rights(connection, name, grants)
-    finally:
-        await engine.dispose()
-
-
-async def _give_rights(connection: AsyncConnection, name: str, grants: Sequence[str]) -> None:
-    role = connection.dialect.identifier_preparer.quote_identifier(name)
-    await connection.execute(text(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}"))
-    for grant in grants:
-        await connection.execute(text(grant.format(role=role)))
-
-
-def _upgrade(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    """Upgrades the schema and grants the roles that are given what score_maker and arq_worker need."""
+    grants_by_role = {app_role: _APP_GRANTS, worker_role: _WORKER_GRANTS}
+    await common.migrate(
+        database_url,
+        scripts=Path(__file__).parent / "migrations",
+        lock_key=_LOCK_KEY,
+        grants_by_role={role: grants for role, grants in grants_by_role.items() if role is not None},
+    )

@@ -1,8 +1,9 @@
 """One Redis, or a cluster of them: who keeps the keys of a command under one hash tag need not know which."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import hiredis
+from pydantic import AfterValidator, SecretStr
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection
 from redis.commands.core import AsyncScript
@@ -14,6 +15,15 @@ RedisClient = Redis | RedisCluster
 
 # What is raised where Redis, or the node of a cluster that has the key, cannot be asked.
 UNREACHABLE = (RedisError, RedisClusterException, OSError, TimeoutError)
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://", *CLUSTER_SCHEMES)):
+        raise ValueError(f"must start with redis://, rediss:// or unix://, or {' or '.join(CLUSTER_SCHEMES)}")
+    return value
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 
 
 class _Packing(AbstractConnection):

@@ -12,7 +12,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from score_maker import metrics
 from score_maker.composition import AppState, State
-from score_maker.database import autocommit, is_unreachable
 from score_maker.events.catalog import Filter, Phase, Sort, Status
 from score_maker.events.feed import EventUnknowable
 from score_maker.http.events.documents import EventsResource, SingleEventResource, extended, json_bool
@@ -34,6 +33,7 @@ from score_maker.identity.accounts import whose
 from score_maker.identity.anonymous import Rater, Subject
 from score_maker.ratings import accept
 from score_maker.ratings.domain import Score
+from scoreline_common.database import autocommit, is_unreachable
 
 log = structlog.get_logger(__name__)
 

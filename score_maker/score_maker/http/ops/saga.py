@@ -9,7 +9,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from score_maker.composition import State
-from score_maker.database import autocommit
 from score_maker.http.health import Readiness, readiness
 from score_maker.http.json_numbers import whole
 from score_maker.http.ops.auth import OPERATOR
@@ -30,6 +29,7 @@ from score_maker.saga.monitor import SagaFigures
 from score_maker.saga.outbox import Overview, StuckMessage
 from score_maker.saga.reconciliation import Pass
 from score_maker.saga.throughput import Throughput
+from scoreline_common.database import autocommit
 
 router = APIRouter(prefix="/ops", tags=["operations"], dependencies=[OPERATOR])
 

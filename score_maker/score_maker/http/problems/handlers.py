@@ -12,7 +12,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from score_maker.database import is_unreachable
 from score_maker.http.problems.types import (
     CONTENT_TOO_LARGE,
     INTERNAL_ERROR,
@@ -29,6 +28,7 @@ from score_maker.http.problems.types import (
     document,
 )
 from score_maker.ratings.group_commit import Unavailable
+from scoreline_common.database import is_unreachable
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from score_maker.composition import State
-from score_maker.database import autocommit
 from score_maker.events.catalog import Phase
 from score_maker.http.events.cursors import read_cursor, write_cursor
 from score_maker.http.events.routes import EventId
@@ -38,6 +37,7 @@ from score_maker.http.scores.submit import ScoreSubmissions, score_not_found
 from score_maker.identity.accounts import whose
 from score_maker.identity.anonymous import Rater
 from score_maker.ratings import accept, erasure
+from scoreline_common.database import autocommit
 
 router = APIRouter(tags=["scores"])
 

@@ -18,8 +18,8 @@ from contextlib import suppress
 import structlog
 from prometheus_client import multiprocess
 
-from score_maker.configuration import SETTINGS_ARE_WRONG
 from score_maker.metrics import METRICS_FOLDER
+from scoreline_common.settings import SETTINGS_ARE_WRONG
 
 log = structlog.get_logger(__name__)
 

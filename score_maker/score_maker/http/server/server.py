@@ -6,12 +6,12 @@ import socket
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from score_maker.garbage import collect_rarely
 from score_maker.http.app import create_app
 from score_maker.http.middleware.guards import SECURITY_HEADERS
 from score_maker.http.problems.types import HEADERS_TOO_LONG, MALFORMED_HTTP, MEDIA_TYPE, ProblemType, document
 from score_maker.http.server.prefork import until_parent_ends
 from score_maker.settings import Settings
+from scoreline_common.gc_tuning import freeze_and_relax
 
 # The request line and the headers together; uvicorn itself takes them without end.
 MAX_HEAD_BYTES = 64 * 1024
@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
         if self._alive is not None:
             until_parent_ends(self._alive, self._stop)
         await super().startup(sockets)
-        collect_rarely()
+        freeze_and_relax()
 
     def _stop(self) -> None:
         self.should_exit = True

@@ -1,4 +1,4 @@
-"""The connection to line_provider's own database."""
+"""The connection of a service to its own PostgreSQL database, and the errors that say that it cannot be reached."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-# SQLSTATE classes that speak of the server or of the way to it, not of the statement: connection lost, login refused,
+# SQLSTATE classes that describe the server or the connection rather than the statement: connection lost, login refused,
 # no such database, resources exhausted, operator intervention (shutting down, starting up).
-_SERVER_TROUBLE = ("08", "28", "3D", "53", "57")
+_SERVER_ERRORS = ("08", "28", "3D", "53", "57")
 
 
 def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
-    """An engine that replaces connections which a restart of the server has broken. Connecting takes 5 s at most."""
+    """Creates an engine that replaces connections broken by a restart of the server. Connecting takes 5 s at most."""
     engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,
-        # Applying scores rests on each statement seeing what was committed before it (see scores.py).
+        # Applying ratings relies on each statement seeing what was committed before it: see line_provider's apply.py.
         isolation_level="READ COMMITTED",
         connect_args={"timeout": 5, "command_timeout": 30},
     )
@@ -28,31 +28,31 @@ def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
 
 
 def autocommit(engine: AsyncEngine) -> AsyncConnection:
-    """A connection for statements that are each a transaction by itself, at one way to the server and back.
+    """Returns a connection on which every statement is a transaction of its own and costs a single round trip.
 
-    To be entered, as `engine.connect()` is; a single statement need not be put between BEGIN and COMMIT.
+    Enter it as you would enter `engine.connect()`. A single statement needs no BEGIN and COMMIT around it.
     """
     return engine.execution_options(isolation_level="AUTOCOMMIT").connect()
 
 
 def _replace_if_closed(connection: Any, _record: object, _fairy: object) -> None:
-    """Has the pool connect anew where the server has closed its connections: known here, without asking it."""
+    """Makes the pool reconnect when the server has closed the connection; the client knows that without a probe."""
     if connection.driver_connection.is_closed():
         raise InvalidatePoolError
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether the error says that the database cannot be asked now, rather than that the question was wrong."""
+    """Tells whether the database could not be asked at all, as opposed to rejecting the statement."""
     if not isinstance(error, DBAPIError):
         return isinstance(error, (OSError, TimeoutError, PoolExhausted))
     sqlstate = getattr(error.orig, "sqlstate", None) or ""
     return (
         error.connection_invalidated
-        or sqlstate.startswith(_SERVER_TROUBLE)
+        or sqlstate.startswith(_SERVER_ERRORS)
         or isinstance(error.orig, (OSError, TimeoutError))
     )
 
 
 def is_not_migrated(error: BaseException) -> bool:
-    """Whether the error says that a table or column is missing."""
+    """Tells whether the statement failed because a table or a column is missing."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in {"42P01", "42703"}
