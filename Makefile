@@ -23,14 +23,14 @@ reset: environment ## stop it and remove all its data
 token: environment ## print the operators' token, for http://localhost:8002/ops
 	@$(IN_ENVIRONMENT) -m devstack token
 
-test: environment browser ## all tests, or those that ARGS names: make test ARGS="score_maker/tests -k score"
+test: environment browser ## all tests, or those that ARGS names: make test ARGS="tests/score_maker -k score"
 	$(IN_ENVIRONMENT) -m pytest $(ARGS)
 
 torture: environment ## break everything under load and check that nothing is lost: make torture SEED=7 MINUTES=10
-	PYTHONPATH=tests $(IN_ENVIRONMENT) -m torture $(if $(SEED),--seed $(SEED)) $(if $(RATERS),--raters $(RATERS)) $(if $(FAULTS),--faults-a-minute $(FAULTS)) --minutes $(or $(MINUTES),1)
+	$(IN_ENVIRONMENT) -m tests.torture $(if $(SEED),--seed $(SEED)) $(if $(RATERS),--raters $(RATERS)) $(if $(FAULTS),--faults-a-minute $(FAULTS)) --minutes $(or $(MINUTES),1)
 
 soak: environment ## the same load and checks with nothing broken: what memory does in a long run
-	PYTHONPATH=tests $(IN_ENVIRONMENT) -m torture --calm $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10)
+	$(IN_ENVIRONMENT) -m tests.torture --calm $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10)
 
 bench: environment ## how fast it is, each figure beside another of the same run (needs wrk; installs what it compares with)
 	@$(PYTHON) scripts/bootstrap.py poetry install --with bench --quiet
@@ -43,17 +43,12 @@ costs: environment ## count what a rating costs in statements, commits, WAL, Red
 	$(IN_ENVIRONMENT) -m benchmarks.costs $(ARGS)
 
 sabotage: environment ## take each protection away in turn and see that the checker of `make torture` notices
-	$(IN_ENVIRONMENT) -m pytest tests/test_sabotage.py $(ARGS)
+	$(IN_ENVIRONMENT) -m pytest tests/torture/test_sabotage.py $(ARGS)
 
 check: environment ## style, types, the contract, stubs and locks up to date
 	$(IN_ENVIRONMENT) -m ruff check .
 	$(IN_ENVIRONMENT) -m ruff format --check .
-# The parts' tests have modules of the same name (conftest), which mypy can tell apart only one part at a time.
-	$(IN_ENVIRONMENT) -m mypy devstack scripts benchmarks common/scoreline_common
-	$(IN_ENVIRONMENT) -m mypy line_provider/line_provider line_provider/tests
-	$(IN_ENVIRONMENT) -m mypy score_maker/score_maker score_maker/tests
-	$(IN_ENVIRONMENT) -m mypy arq_worker/arq_worker arq_worker/tests
-	$(IN_ENVIRONMENT) -m mypy tests
+	$(IN_ENVIRONMENT) -m mypy .
 	.venv/bin/buf lint contracts
 	.venv/bin/hadolint */Dockerfile
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml

@@ -8,11 +8,11 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from torture.arena import Arena
-from waiting import eventually
 
 from devstack.system import MANY_RATERS, System
 from scoreline.line_provider.v1.events_pb2_grpc import EventServiceStub
+from tests.support.waiting import eventually
+from tests.torture.arena import Arena
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub

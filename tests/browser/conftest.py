@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from httpx import AsyncClient
 from playwright.async_api import Browser, Page, async_playwright, expect
-from waiting import eventually
 
-from browser.pages import ChangeEvent, CreateEvent, NewEvent, OpenPage, RateByMany, Watched
 from devstack.browser import installed_browser
 from devstack.system import System
 from scoreline.line_provider.v1 import events_pb2
+from tests.browser.pages import ChangeEvent, CreateEvent, NewEvent, OpenPage, RateByMany, Watched
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub

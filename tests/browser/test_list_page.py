@@ -5,7 +5,7 @@ import re
 from httpx import AsyncClient
 from playwright.async_api import Page, Route, expect
 
-from browser.pages import Card, ChangeEvent, CreateEvent, NewEvent, OpenPage, RateByMany
+from tests.browser.pages import Card, ChangeEvent, CreateEvent, NewEvent, OpenPage, RateByMany
 
 
 async def shown_ids(page: Page) -> list[int]:

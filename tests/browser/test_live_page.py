@@ -6,8 +6,8 @@ from datetime import timedelta
 from httpx import AsyncClient
 from playwright.async_api import Page, expect
 
-from browser.pages import AWAY, Card, ChangeEvent, CreateEvent, OpenPage
 from devstack.system import System
+from tests.browser.pages import AWAY, Card, ChangeEvent, CreateEvent, OpenPage
 
 
 async def is_live(page: Page) -> None:

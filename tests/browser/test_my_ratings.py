@@ -2,7 +2,7 @@
 
 from playwright.async_api import expect
 
-from browser.pages import REFUSED, Card, ChangeEvent, CreateEvent, OpenPage, deafen
+from tests.browser.pages import REFUSED, Card, ChangeEvent, CreateEvent, OpenPage, deafen
 
 
 async def test_my_ratings_are_listed_latest_first_with_what_became_of_them(

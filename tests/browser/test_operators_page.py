@@ -12,11 +12,11 @@ from httpx import AsyncClient
 from playwright.async_api import FilePayload, Page, expect
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from waiting import eventually
 
-from browser.pages import AWAY, ChangeEvent, CreateEvent, OpenPage, message_keys
 from devstack.system import System
 from scoreline.line_provider.v1 import events_pb2
+from tests.browser.pages import AWAY, ChangeEvent, CreateEvent, OpenPage, message_keys
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub

@@ -8,8 +8,8 @@ import pytest
 from httpx import AsyncClient
 from playwright.async_api import Page, Route, expect
 
-from browser.pages import AWAY, REFUSED, Card, ChangeEvent, CreateEvent, OpenPage, deafen
 from devstack.system import System
+from tests.browser.pages import AWAY, REFUSED, Card, ChangeEvent, CreateEvent, OpenPage, deafen
 
 
 async def test_a_rating_is_pending_until_it_counts(

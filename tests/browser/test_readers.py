@@ -7,8 +7,8 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
-from browser.pages import REFUSED, Card, ChangeEvent, CreateEvent, OpenPage, RateByMany, deafen, message_keys
 from devstack.system import System
+from tests.browser.pages import REFUSED, Card, ChangeEvent, CreateEvent, OpenPage, RateByMany, deafen, message_keys
 
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 

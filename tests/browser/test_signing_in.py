@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import expect
 
-from browser.pages import Card, CreateEvent, OpenPage
 from devstack.addresses import Address
 from devstack.system import System
+from tests.browser.pages import Card, CreateEvent, OpenPage
 
 # What the console says of the cookie that there is not, and of writes without a token.
 _SIGN_IN = r"status of 40[14]"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from containers.image import ROOT, example_settings
+from tests.containers.image import ROOT, example_settings
 
 # They are large, and installed by `make chart` alone.
 helm = pytest.importorskip("helm_python", reason="`make chart` has not installed Helm")

@@ -12,8 +12,8 @@ from sqlalchemy.engine import make_url
 
 import line_provider.storage.migrate
 import score_maker.storage.migrate
-from containers.image import ROOT, example_settings
 from devstack.postgres import Postgres, binaries
+from tests.containers.image import ROOT, example_settings
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from httpx import AsyncClient
-from waiting import eventually
 
-from containers.image import ROOT, Image, built, example_settings
 from devstack.addresses import Address
 from devstack.postgres import Postgres
 from devstack.processes import Process
 from devstack.valkey import Valkey
 from scripts.bootstrap import package_index
+from tests.containers.image import ROOT, Image, built, example_settings
+from tests.support.waiting import eventually
 
 # It installs three services from their locks.
 pytestmark = pytest.mark.timeout(900)

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from devstack.addresses import Address
 from devstack.system import MANY_RATERS, System
-from telemetry.trace_collector import TraceCollector
+from tests.telemetry.trace_collector import TraceCollector
 
 SERVICES = ("LINE_PROVIDER", "SCORE_MAKER", "ARQ_WORKER")
 

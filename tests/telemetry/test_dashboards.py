@@ -15,7 +15,7 @@ import yaml
 from httpx import AsyncClient
 
 from devstack.system import System
-from telemetry.conftest import Metrics
+from tests.telemetry.conftest import Metrics
 
 ROOT = Path(__file__).parent.parent.parent
 ALERTS = ROOT / "observability" / "alerts.yaml"

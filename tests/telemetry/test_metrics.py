@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from httpx import AsyncClient
-from organising import Metadata, move_deadline, new_event
-from waiting import eventually
 
-from telemetry.conftest import Metrics
+from tests.support.organising import Metadata, move_deadline, new_event
+from tests.support.waiting import eventually
+from tests.telemetry.conftest import Metrics
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub

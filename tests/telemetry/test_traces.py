@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from httpx import AsyncClient
-from organising import Metadata, new_event
-from waiting import eventually
 
 from devstack.addresses import Address
 from devstack.system import System
 from scoreline.line_provider.v1 import events_pb2
-from telemetry.trace_collector import CollectedSpan, TraceCollector
+from tests.support.organising import Metadata, new_event
+from tests.support.waiting import eventually
+from tests.telemetry.trace_collector import CollectedSpan, TraceCollector
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub

@@ -15,10 +15,10 @@ import uvloop
 # Otherwise gRPC's core tells of each process that is started. It reads this as it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
-from torture.arena import Arena
-from torture.raters import Habits
-from torture.report import report
-from torture.run import Outcome, Plan, run
+from tests.torture.arena import Arena
+from tests.torture.raters import Habits
+from tests.torture.report import report
+from tests.torture.run import Outcome, Plan, run
 
 # Of turns. Half of all raters are gone after fourteen.
 _FAREWELLS = 0.05

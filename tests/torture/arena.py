@@ -18,8 +18,8 @@ from sqlalchemy.engine import URL, make_url
 from devstack.credentials import Credentials
 from devstack.processes import Process, how_it_ended
 from devstack.system import MANY_RATERS, System
-from torture.events import now
-from torture.link import Link
+from tests.torture.events import now
+from tests.torture.link import Link
 
 # Short, so that a lease often ends while something is broken.
 LEASE_SECONDS = 4.0

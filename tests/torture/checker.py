@@ -12,9 +12,9 @@ from typing import Any
 from uuid import UUID
 
 from scoreline.line_provider.v1 import events_pb2
-from torture.arena import Arena
-from torture.events import FOREVER, Event
-from torture.history import History, Key, RefusedWord, Told, Violation
+from tests.torture.arena import Arena
+from tests.torture.events import FOREVER, Event
+from tests.torture.history import History, Key, RefusedWord, Told, Violation
 
 _HIGH_SCORE_FROM = 3
 

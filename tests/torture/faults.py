@@ -23,10 +23,10 @@ from devstack.postgres import Postgres
 from devstack.processes import Process
 from scoreline.line_provider.v1 import scores_pb2
 from scoreline.line_provider.v1.scores_pb2_grpc import ScoreServiceStub
-from torture.arena import LEASE_SECONDS, Arena
-from torture.events import Event, Organiser, now
-from torture.http_client import Connection, ConnectionBroken, NotSent
-from torture.link import Caught, Link, Moment
+from tests.torture.arena import LEASE_SECONDS, Arena
+from tests.torture.events import Event, Organiser, now
+from tests.torture.http_client import Connection, ConnectionBroken, NotSent
+from tests.torture.link import Caught, Link, Moment
 
 _OCCASION_SECONDS = 20
 _WAITING_SECONDS = 5

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from torture.events import now
+from tests.torture.events import now
 
 Key = tuple[int, UUID]
 

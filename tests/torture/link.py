@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from devstack.addresses import Address
-from torture.frames import Conversation, Traffic
+from tests.torture.frames import Conversation, Traffic
 
 _CHUNK = 64 * 1024
 

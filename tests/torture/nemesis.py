@@ -11,8 +11,8 @@ from datetime import datetime
 import asyncpg
 from redis.exceptions import RedisError
 
-from torture.events import now
-from torture.faults import Fault, NoOccasion, Theatre
+from tests.torture.events import now
+from tests.torture.faults import Fault, NoOccasion, Theatre
 
 # From one fault to the next, as shares of the mean.
 _PAUSES = (0.3, 1.7)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from devstack.addresses import Address
-from torture.events import Event
-from torture.history import History, Key
-from torture.http_client import PATIENCE_SECONDS, Answer, Connection, ConnectionBroken, NoAnswer, NotSent
+from tests.torture.events import Event
+from tests.torture.history import History, Key
+from tests.torture.http_client import PATIENCE_SECONDS, Answer, Connection, ConnectionBroken, NoAnswer, NotSent
 
 _RETRY_SECONDS = (0.02, 0.3)
 _LITTLE_PATIENCE_SECONDS = (0, 0.03)

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from torture.arena import Sample
-from torture.run import Outcome
+from tests.torture.arena import Sample
+from tests.torture.run import Outcome
 
 _SHOWN_VIOLATIONS = 5
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import asyncpg
 import grpc
-from waiting import eventually
 
-from torture.arena import Arena, Sample
-from torture.checker import Records, check
-from torture.events import Event, Organiser
-from torture.faults import FAULTS, Fault, Theatre
-from torture.history import History, Violation
-from torture.http_client import Connection, ConnectionBroken, NotSent
-from torture.nemesis import Deeds, Nemesis
-from torture.raters import Habits, Rater, load
+from tests.support.waiting import eventually
+from tests.torture.arena import Arena, Sample
+from tests.torture.checker import Records, check
+from tests.torture.events import Event, Organiser
+from tests.torture.faults import FAULTS, Fault, Theatre
+from tests.torture.history import History, Violation
+from tests.torture.http_client import Connection, ConnectionBroken, NotSent
+from tests.torture.nemesis import Deeds, Nemesis
+from tests.torture.raters import Habits, Rater, load
 
 # A message that failed often waits a minute; the rest is quick.
 PEACE_WITHIN_SECONDS = 180

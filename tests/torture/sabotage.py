@@ -10,20 +10,20 @@ from pathlib import Path
 
 import grpc
 from sqlalchemy.engine import make_url
-from waiting import eventually
 
 from scoreline.line_provider.v1 import scores_pb2
 from scoreline.line_provider.v1.scores_pb2_grpc import ScoreServiceStub
-from torture import faults
-from torture.arena import Arena, through
-from torture.checker import Records, check
-from torture.events import Event, Organiser, now
-from torture.faults import Inflict, fault_of
-from torture.history import History, Violation
-from torture.link import Link, Moment
-from torture.raters import Habits, Rater
-from torture.run import Logs, Plan, peace, run
-from torture.sabotaged.sitecustomize import NAME, SABOTAGES, SAID
+from tests.support.waiting import eventually
+from tests.torture import faults
+from tests.torture.arena import Arena, through
+from tests.torture.checker import Records, check
+from tests.torture.events import Event, Organiser, now
+from tests.torture.faults import Inflict, fault_of
+from tests.torture.history import History, Violation
+from tests.torture.link import Link, Moment
+from tests.torture.raters import Habits, Rater
+from tests.torture.run import Logs, Plan, peace, run
+from tests.torture.sabotaged.sitecustomize import NAME, SABOTAGES, SAID
 
 _SEED = 5
 _SECONDS = 3

@@ -1,0 +1,64 @@
+"""line_provider's real database, empty at the start of each test, and servers on it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from devstack.postgres import Postgres
+from line_provider.events import changes
+from line_provider.events.domain import Event, EventDraft
+from line_provider.storage.migrate import migrate
+from scoreline_common.database import create_engine
+from tests.support.running_server import RunningServer, serving
+
+
+@pytest.fixture(scope="session")
+async def owner_url(postgres: Postgres) -> str:
+    return await postgres.create_database("tested_events", owner="tested_events", password="secret")
+
+
+@pytest.fixture(scope="session")
+async def database_url(postgres: Postgres, owner_url: str) -> str:
+    """The service's access, with the rights of a running service and no more."""
+    url = await postgres.create_role("serving_events", password="service", database="tested_events")
+    await migrate(owner_url, app_role="serving_events")
+    return url
+
+
+@pytest.fixture
+async def engine(owner_url: str, database_url: str) -> AsyncIterator[AsyncEngine]:
+    """The owner's access to the database, which is empty at first."""
+    engine = create_engine(owner_url)
+    async with engine.begin() as connection:
+        await connection.execute(text("TRUNCATE events, applied_scores RESTART IDENTITY"))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def service_engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """The service's access: nobody else sees what its sessions do, or may end them."""
+    engine = create_engine(database_url)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def add_event(engine: AsyncEngine) -> Callable[..., Awaitable[Event]]:
+    """Creates an event that is open, or whose deadline is so far away as is said."""
+
+    async def add_event(title: str = "Spain – Argentina", *, deadline_in: timedelta = timedelta(hours=48)) -> Event:
+        deadline = datetime.now(UTC) + deadline_in
+        async with engine.begin() as connection:
+            return await changes.create(connection, EventDraft(title, "", deadline - timedelta(hours=48), deadline))
+
+    return add_event
+
+
+@pytest.fixture
+async def server(engine: AsyncEngine, database_url: str) -> AsyncIterator[RunningServer]:
+    async with serving(database_url) as server:
+        yield server

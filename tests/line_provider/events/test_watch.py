@@ -1,0 +1,276 @@
+"""Watching events over real channels: a snapshot, then every change, and nothing missed when something breaks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from line_provider.events import changes
+from line_provider.events.domain import Event, EventDraft, EventEdit, ScoreChange
+from line_provider.events.watch import PAGE, EventFeed, WatchInterrupted
+from line_provider.grpc_server import event_service
+from line_provider.grpc_server.event_service import LARGEST_BATCH
+from line_provider.scores import apply
+from scoreline.line_provider.v1 import events_pb2
+from tests.support.running_server import ADMIN, RunningServer, serving
+
+AddEvent = Callable[..., Awaitable[Event]]
+
+
+def watch(
+    server: RunningServer, *, in_batches: bool = False
+) -> "grpc.aio.UnaryStreamCall[Any, events_pb2.WatchEventsResponse]":
+    return server.events.WatchEvents(events_pb2.WatchEventsRequest(in_batches=in_batches))
+
+
+async def snapshot(call: "grpc.aio.UnaryStreamCall[Any, events_pb2.WatchEventsResponse]") -> list[events_pb2.Event]:
+    told: list[events_pb2.Event] = []
+    while not (message := await read(call)).HasField("snapshot_complete"):
+        told.append(message.event)
+    return told
+
+
+async def read(
+    call: "grpc.aio.UnaryStreamCall[Any, events_pb2.WatchEventsResponse]",
+) -> events_pb2.WatchEventsResponse:
+    async with asyncio.timeout(20):
+        message = await call.read()
+    assert isinstance(message, events_pb2.WatchEventsResponse)
+    return message
+
+
+async def rate(engine: AsyncEngine, event_id: int, value: int = 5) -> None:
+    change = ScoreChange(event_id, uuid4(), value, 1, datetime.now(UTC))
+    async with engine.begin() as connection:
+        await apply.apply_scores(connection, [change], high_score_from=Decimal(3))
+
+
+async def break_the_listening_connections(service_engine: AsyncEngine) -> None:
+    async with service_engine.connect() as connection:
+        broken = await connection.execute(
+            text("""
+                SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND query LIKE 'LISTEN%'
+            """)
+        )
+        assert broken.all()
+
+
+async def test_a_watcher_is_told_of_everything_and_then_of_each_change(
+    server: RunningServer, engine: AsyncEngine, add_event: AddEvent
+) -> None:
+    first, second = await add_event("first"), await add_event("second")
+    call = watch(server)
+    assert [(event.event_id, event.title) for event in await snapshot(call)] == [
+        (first.event_id, "first"),
+        (second.event_id, "second"),
+    ]
+
+    await rate(engine, second.event_id)
+    rated = (await read(call)).event
+    assert (rated.event_id, rated.totals.count, rated.status) == (
+        second.event_id,
+        1,
+        events_pb2.EVENT_STATUS_HIGH_SCORE,
+    )
+    assert rated.revision > second.revision
+
+    third = await add_event("third")
+    assert (await read(call)).event.event_id == third.event_id
+    async with engine.begin() as connection:
+        await changes.update(connection, first.event_id, EventEdit(title="renamed"))
+    assert (await read(call)).event.title == "renamed"
+    await server.events.CancelEvent(events_pb2.CancelEventRequest(event_id=first.event_id), metadata=ADMIN)
+    assert (await read(call)).event.HasField("cancelled_at")
+
+
+async def test_a_change_that_was_rolled_back_is_not_told(
+    server: RunningServer, engine: AsyncEngine, add_event: AddEvent
+) -> None:
+    event = await add_event()
+    call = watch(server)
+    await snapshot(call)
+    async with engine.connect() as connection:
+        await changes.cancel(connection, event.event_id)
+        await connection.rollback()
+    await rate(engine, event.event_id)
+    told = (await read(call)).event
+    assert (told.HasField("cancelled_at"), told.totals.count) == (False, 1)
+
+
+async def test_a_snapshot_of_several_pages_is_whole(server: RunningServer, engine: AsyncEngine) -> None:
+    now = datetime.now(UTC)
+    async with engine.begin() as connection:
+        await changes.create_missing(connection, [EventDraft(str(n), "", now, now) for n in range(PAGE * 2 + 1)])
+    told = await snapshot(watch(server))
+    assert [event.title for event in told] == [str(number) for number in range(PAGE * 2 + 1)]
+
+
+async def test_a_snapshot_comes_in_batches_where_that_is_asked_for_and_none_is_too_large(
+    server: RunningServer, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    async with engine.begin() as connection:
+        await changes.create_missing(connection, [EventDraft(str(n), "", now, now) for n in range(LARGEST_BATCH + 1)])
+        await changes.create_missing(connection, [EventDraft(f"long {n}", "x" * 900, now, now) for n in range(3)])
+    monkeypatch.setattr(event_service, "LARGEST_MESSAGE_BYTES", 2_500)
+    call = watch(server, in_batches=True)
+    batches: list[list[events_pb2.Event]] = []
+    while not (message := await read(call)).HasField("snapshot_complete"):
+        batches.append(list(message.batch.events))
+    titles_told = [event.title for batch in batches for event in batch]
+    assert titles_told == [*map(str, range(LARGEST_BATCH + 1)), "long 0", "long 1", "long 2"]
+    assert all(sum(event.ByteSize() for event in batch) <= 2_500 for batch in batches)
+    assert 3 <= len(batches) < LARGEST_BATCH
+
+    monkeypatch.undo()
+    again = watch(server, in_batches=True)
+    sizes = [len((await read(again)).batch.events) for _ in range(2)]
+    assert sizes == [LARGEST_BATCH, 4]
+
+
+async def test_changes_that_come_together_are_told_in_one_batch(
+    server: RunningServer, engine: AsyncEngine, add_event: AddEvent
+) -> None:
+    first, second = await add_event("first"), await add_event("second")
+    call = watch(server, in_batches=True)
+    assert len((await read(call)).batch.events) == 2
+    assert (await read(call)).HasField("snapshot_complete")
+    async with engine.begin() as connection:
+        for event in (first, second):
+            await changes.update(connection, event.event_id, EventEdit(title="renamed"))
+    told = (await read(call)).batch.events
+    assert [(event.event_id, event.title) for event in told] == [
+        (first.event_id, "renamed"),
+        (second.event_id, "renamed"),
+    ]
+
+
+async def test_a_change_made_at_one_server_is_told_by_the_other(
+    server: RunningServer, engine: AsyncEngine, add_event: AddEvent, database_url: str
+) -> None:
+    event = await add_event()
+    async with serving(database_url) as other:
+        here, there = watch(server), watch(other)
+        await snapshot(here)
+        await snapshot(there)
+        cancel = events_pb2.CancelEventRequest(event_id=event.event_id)
+        cancelled = (await server.events.CancelEvent(cancel, metadata=ADMIN)).event
+        assert (await read(here)).event == (await read(there)).event == cancelled
+
+
+async def test_when_announcements_may_be_missed_watchers_are_sent_for_a_new_snapshot(
+    server: RunningServer, engine: AsyncEngine, service_engine: AsyncEngine, add_event: AddEvent
+) -> None:
+    event = await add_event()
+    call = watch(server)
+    await snapshot(call)
+    await break_the_listening_connections(service_engine)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await read(call)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+    await rate(engine, event.event_id)
+    again = watch(server)
+    assert [told.totals.count for told in await snapshot(again)] == [1]
+    await rate(engine, event.event_id)
+    assert (await read(again)).event.totals.count == 2
+
+
+async def test_a_stopping_server_sends_its_watchers_away(server: RunningServer, add_event: AddEvent) -> None:
+    await add_event()
+    call = watch(server)
+    await snapshot(call)
+    server.stop.set()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await read(call)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@asynccontextmanager
+async def feeding(engine: AsyncEngine) -> AsyncIterator[EventFeed]:
+    feed = EventFeed(engine)
+    running = asyncio.create_task(feed.run())
+    yield feed
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def until_snapshot_complete(stream: AsyncIterator[list[Event] | None]) -> list[Event]:
+    told: list[Event] = []
+    while (page := await anext(stream)) is not None:
+        told += page
+    return told
+
+
+async def _first(stream: AsyncIterator[list[Event] | None], count: int) -> AsyncIterator[Event]:
+    while count:
+        for event in await anext(stream) or []:
+            yield event
+            count -= 1
+
+
+async def test_a_slow_watcher_is_told_each_events_latest_state_once(engine: AsyncEngine, add_event: AddEvent) -> None:
+    hot, other = await add_event("hot"), await add_event("other")
+    async with feeding(engine) as feed:
+        slow, quick = feed.watch(), feed.watch()
+        await until_snapshot_complete(slow)
+        await until_snapshot_complete(quick)
+        for _ in range(30):
+            await rate(engine, hot.event_id)
+        async with asyncio.timeout(20):
+            while (told := await anext(quick)) is None or told[0].totals.count < 30:
+                pass
+        await rate(engine, other.event_id)
+        async with asyncio.timeout(20):
+            latest = [event async for event in _first(slow, 2)]
+    assert [(event.event_id, event.totals.count) for event in latest] == [
+        (hot.event_id, 30),
+        (other.event_id, 1),
+    ]
+
+
+async def test_changes_during_the_snapshot_are_told_and_never_an_older_state_after_a_newer(
+    engine: AsyncEngine, add_event: AddEvent
+) -> None:
+    now = datetime.now(UTC)
+    async with engine.begin() as connection:
+        created = await changes.create_missing(
+            connection, [EventDraft(str(number), "", now, now) for number in range(PAGE + 1)]
+        )
+    early, late = created[0].event_id, created[-1].event_id
+    async with feeding(engine) as feed:
+        stream = feed.watch()
+        revisions: dict[int, list[int]] = {}
+        first = await anext(stream)
+        assert first is not None
+        assert len(first) == PAGE  # the second page has not been read
+        for event_id in (early, late):
+            async with engine.begin() as connection:
+                await changes.update(connection, event_id, EventEdit(title="changed"))
+        told = [*first, *await until_snapshot_complete(stream)]
+        async with asyncio.timeout(20):
+            while not all(titles(told, event_id)[-1] == "changed" for event_id in (early, late)):
+                changed = await anext(stream)
+                assert changed is not None
+                told += changed
+    for event in told:
+        revisions.setdefault(event.event_id, []).append(event.revision)
+    assert all(seen == sorted(set(seen)) for seen in revisions.values())
+
+
+def titles(told: list[Event], event_id: int) -> list[str]:
+    return [event.title for event in told if event.event_id == event_id]
+
+
+async def test_nobody_watches_a_feed_that_hears_nothing(engine: AsyncEngine) -> None:
+    with pytest.raises(WatchInterrupted):
+        await anext(EventFeed(engine).watch())

@@ -1,0 +1,49 @@
+"""More than the service can take: what it turns away it says so of, and what it acknowledges is there."""
+
+import asyncio
+
+from httpx import AsyncClient, Response
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from score_maker.http.identity import COOKIE
+from score_maker.settings import Settings
+from tests.support.scripted_line_provider import ScriptedLineProvider, event
+from tests.support.serving import serving
+from tests.support.settling import count_written
+
+MAY_WAIT = 5
+REQUESTS = 30
+
+
+async def test_past_its_capacity_it_answers_503_with_when_to_come_back_and_keeps_all_that_it_acknowledged(
+    settings: Settings, line_provider: ScriptedLineProvider, engine: AsyncEngine
+) -> None:
+    line_provider.put(event(1))
+    async with serving(settings.model_copy(update={"max_waiting": MAY_WAIT})) as api:
+        async with engine.begin() as connection:
+            # As slow as a database can be.
+            await connection.execute(text("LOCK TABLE scores IN EXCLUSIVE MODE"))
+            under_way = asyncio.create_task(_rate(api, 1))
+            async with asyncio.timeout(60):
+                while not await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+                    await asyncio.sleep(0.01)
+                requests = [asyncio.create_task(_rate(api, number % 5 + 1)) for number in range(REQUESTS)]
+                while sum(request.done() for request in requests) < REQUESTS - MAY_WAIT:
+                    await asyncio.sleep(0.01)
+            refused = [request.result() for request in requests if request.done()]
+            assert len(refused) == REQUESTS - MAY_WAIT
+            assert {(r.status_code, r.json()["type"]) for r in refused} == {(503, "/problems/unavailable")}
+            assert all(int(r.headers["Retry-After"]) > 0 for r in refused)
+            assert await count_written(engine) == (0, 0)
+        acknowledged = [answer for answer in await asyncio.gather(under_way, *requests) if answer not in refused]
+        assert [answer.status_code for answer in acknowledged] == [202] * (1 + MAY_WAIT)
+        assert await count_written(engine) == (1 + MAY_WAIT, 1 + MAY_WAIT)
+        for answer in acknowledged:
+            kept = await api.get("/events/1/score", headers={"Cookie": f"{COOKIE}={answer.cookies[COOKIE]}"})
+            assert kept.json() == answer.json()
+        assert (await _rate(api, 3)).status_code == 202
+
+
+async def _rate(api: AsyncClient, value: int) -> Response:
+    return await api.post("/events/1/score", json={"score": value}, timeout=60)

@@ -1,0 +1,109 @@
+"""A rater who asks to be forgotten, through the whole system."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from httpx import AsyncClient
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from arq_worker.line_provider_client import LineProviderClient
+from arq_worker.reconcile import Reconciler
+from devstack.system import System
+from scoreline_common.line_provider_channel import open_channel
+from tests.support.organising import Metadata, move_deadline, new_event
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
+
+Check = Callable[[], Awaitable[None]]
+WAIT = {"Prefer": "wait=30"}
+
+
+@pytest.fixture
+async def reconciler(system: System) -> AsyncIterator[Reconciler]:
+    engine = create_async_engine(system.arq_worker_database_url)
+    token = system.worker_token
+    async with LineProviderClient(open_channel(system.grpc_address), token, timedelta(seconds=10)) as line_provider:
+        yield Reconciler(engine, line_provider)
+    await engine.dispose()
+
+
+async def test_open_ratings_of_a_forgotten_rater_are_withdrawn_and_the_others_count_on_as_nobodys(
+    rater: AsyncClient,
+    organiser: "EventServiceAsyncStub",
+    admin: Metadata,
+    line_provider_database: AsyncEngine,
+    everything_settled: Check,
+    both_databases_agree: Check,
+    reconciler: Reconciler,
+) -> None:
+    still_open, closed, pending = [await new_event(organiser, admin) for _ in range(3)]
+    for event_id in (still_open, closed):
+        assert (await rater.post(f"/events/{event_id}/score", json={"score": 5}, headers=WAIT)).status_code == 201
+    await rater.post(f"/events/{pending}/score", json={"score": 5})
+    await move_deadline(organiser, admin, closed)
+
+    async def is_closed() -> bool:
+        return bool((await rater.get(f"/events/{closed}")).json()["phase"] == "closed")
+
+    await eventually(is_closed)
+    old_cookie = {"Cookie": f"scoreline_rater={rater.cookies['scoreline_rater']}"}
+
+    forgotten = await rater.delete("/scores")
+    assert (forgotten.status_code, forgotten.json()) == (202, {"withdrawn": 2, "anonymised": 1})
+    assert not rater.cookies
+    await everything_settled()
+
+    async with line_provider_database.connect() as connection:
+        events = await connection.execute(
+            text("SELECT event_id, score_count, score_sum FROM events WHERE event_id = ANY(:ids)"),
+            {"ids": [still_open, closed, pending]},
+        )
+        totals = {row.event_id: (row.score_count, row.score_sum) for row in events}
+    assert totals == {still_open: (0, 0), closed: (1, 5), pending: (0, 0)}
+    await both_databases_agree()
+    assert (await reconciler.run()).divergent == 0
+
+    for headers in ({}, old_cookie):
+        assert (await rater.get("/scores", headers=headers)).json()["scores"] == []
+        assert (await rater.get(f"/events/{closed}/score", headers=headers)).status_code == 404
+        assert (await rater.get(f"/events/{closed}", headers=headers)).json()["my_score"] is None
+        assert (await rater.delete("/scores", headers=headers)).json() == {"withdrawn": 0, "anonymised": 0}
+
+    # Who comes back, even with the old cookie, is somebody else.
+    anew = await rater.post(f"/events/{still_open}/score", json={"score": 2}, headers=WAIT | old_cookie)
+    assert (anew.status_code, anew.json()["version"]) == (201, 1)
+    await everything_settled()
+    await both_databases_agree()
+
+
+async def test_what_is_left_of_a_forgotten_rater_is_withdrawn_by_the_worker(
+    rater: AsyncClient,
+    organiser: "EventServiceAsyncStub",
+    admin: Metadata,
+    scores_database: AsyncEngine,
+    everything_settled: Check,
+    both_databases_agree: Check,
+) -> None:
+    event_id = await new_event(organiser, admin)
+    assert (await rater.post(f"/events/{event_id}/score", json={"score": 5}, headers=WAIT)).status_code == 201
+    # As if score_maker had died as soon as the wish was recorded.
+    async with scores_database.begin() as connection:
+        await connection.execute(
+            text("""
+                INSERT INTO forgotten_raters (rater_id, forgotten_at)
+                SELECT rater_id, now() FROM scores WHERE event_id = :event_id
+            """),
+            {"event_id": event_id},
+        )
+
+    async def is_withdrawn() -> bool:
+        return bool((await rater.get(f"/events/{event_id}")).json()["score_count"] == 0)
+
+    await eventually(is_withdrawn)
+    await everything_settled()
+    await both_databases_agree()
