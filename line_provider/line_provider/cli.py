@@ -13,8 +13,7 @@ import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from line_provider.events import changes
-from line_provider.events.changes import EventFilter
+from line_provider.events import changes, queries
 from line_provider.events.domain import (
     Event,
     EventDraft,
@@ -29,6 +28,7 @@ from line_provider.events.domain import (
     check_text,
     phase_of,
 )
+from line_provider.events.queries import EventFilter
 from line_provider.importing import importer
 from line_provider.importing.importer import Format, Rules, UnreadableFile
 from line_provider.settings import EXAMPLE, DatabaseSettings, MigrationSettings, Settings
@@ -158,7 +158,7 @@ def list_events(
 
     async def read(connection: AsyncConnection) -> list[Event]:
         which = EventFilter(status, phase, check_text("query", query, at_most=200))
-        return await changes.list_page(connection, which, order, limit=limit + 1)
+        return await queries.list_page(connection, which, order, limit=limit + 1)
 
     found = _in_database(read)
     for line in _table(found[:limit], datetime.now(UTC)):
@@ -209,7 +209,7 @@ def import_events(
         _fail(f"{file.name}: {error}", code=1)
 
     async def add_missing(connection: AsyncConnection) -> int | None:
-        if if_empty and await changes.any_exist(connection):
+        if if_empty and await queries.any_exist(connection):
             return None
         return len(await changes.create_missing(connection, drafts))
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from devstack.postgres import Postgres
 from line_provider.cli import app
-from line_provider.events import changes
+from line_provider.events import queries
 from line_provider.events.domain import Event
 from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc
 from tests.support.running_server import ADMIN_TOKEN, WORKER_TOKEN, RunningServer
@@ -72,7 +72,7 @@ async def serving(settings: Mapping[str, str], folder: Path) -> AsyncIterator[tu
 
 async def all_events(engine: AsyncEngine) -> list[Event]:
     async with engine.connect() as connection:
-        return await changes.list_by_id(connection, limit=1000)
+        return await queries.list_by_id(connection, limit=1000)
 
 
 async def test_a_missing_setting_is_one_line_that_names_it_and_the_file_to_copy(tmp_path: Path) -> None:

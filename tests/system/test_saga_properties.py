@@ -32,13 +32,14 @@ import line_provider.storage.migrate
 import score_maker.storage.migrate
 from devstack.postgres import Postgres
 from line_provider.events import changes
-from line_provider.events.domain import EventDraft, ScoreChange
+from line_provider.events.domain import EventDraft
+from line_provider.scores.domain import ScoreChange
 from score_maker.ratings import accept
 from score_maker.ratings.accept import Submission
 from score_maker.ratings.domain import Outcome, Refusal, Score, State, Unchanged, Verdict
 from score_maker.saga import outbox
 from score_maker.saga.outbox import Claim, OutboxMessage
-from score_maker.saga.settlement import Decision, settle_decisions
+from score_maker.saga.settlement import DecidedMessage, settle_decided
 
 T = TypeVar("T")
 Key = tuple[int, UUID]
@@ -62,7 +63,7 @@ class Flight:
     """A claimed batch, and line_provider's answers once they have arrived."""
 
     claim: Claim
-    decisions: list[Decision] | None = None
+    decisions: list[DecidedMessage] | None = None
 
 
 class Saga(RuleBasedStateMachine):
@@ -100,7 +101,7 @@ class Saga(RuleBasedStateMachine):
 
         async def submit() -> Outcome:
             async with self.ours.begin() as connection:
-                before = await accept.get(connection, event_id, rater)
+                before = await queries.get(connection, event_id, rater)
                 (outcome,) = await accept.submit(connection, [Submission(event_id, rater, value, None)])
             assert (outcome is Refusal.NOTHING_TO_WITHDRAW) == (value is None and before is None)
             is_said_already = (
@@ -219,18 +220,18 @@ class Saga(RuleBasedStateMachine):
         async with self.ours.begin() as connection:
             return await outbox.claim(connection, limit=limit, lease=lease)
 
-    async def _apply(self, messages: list[OutboxMessage]) -> list[Decision]:
+    async def _apply(self, messages: list[OutboxMessage]) -> list[DecidedMessage]:
         changes = [ScoreChange(m.event_id, m.rater_id, m.value, m.version, m.accepted_at) for m in messages]
         async with self.theirs.begin() as connection:
             rulings = await line_provider.scores.apply.apply_scores(connection, changes, high_score_from=Decimal(3))
         return [
-            Decision(message, Verdict(ruling.verdict), ruling.reason)
+            DecidedMessage(message, Verdict(ruling.verdict), ruling.reason)
             for message, ruling in zip(messages, rulings, strict=True)
         ]
 
-    async def _settle(self, claim: Claim, decisions: list[Decision]) -> None:
+    async def _settle(self, claim: Claim, decisions: list[DecidedMessage]) -> None:
         async with self.ours.begin() as connection:
-            await settle_decisions(connection, claim.lease_token, decisions)
+            await settle_decided(connection, claim.lease_token, decisions)
 
 
 def test_every_rating_is_decided_and_both_databases_agree_whatever_happens_on_the_way(

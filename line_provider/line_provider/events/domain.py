@@ -1,16 +1,10 @@
-"""Events, and what their ratings add up to: plain rules on plain data.
-
-What must be decided under a lock on the event (whether it admits a rating, which status its totals give it) is decided
-by the one statement that holds the lock, in scores.py; here is what can be known without asking the database.
-"""
+"""Events: plain rules on plain data, which can be known without asking the database."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
 
 LARGEST_ID = 2**63 - 1
-LARGEST_VERSION = 2**31 - 1
 
 
 class Status(StrEnum):
@@ -36,24 +30,6 @@ class Order(StrEnum):
     DEADLINE = "deadline"
     STARTS_AT = "starts_at"
     NEWEST = "newest"
-
-
-class Verdict(StrEnum):
-    """What became of one change of a rating; only REJECTED comes with a reason."""
-
-    APPLIED = "applied"
-    DUPLICATE = "duplicate"
-    REJECTED = "rejected"
-
-
-class Reason(StrEnum):
-    """Why a change was rejected, the first that holds."""
-
-    INVALID = "invalid"
-    EVENT_NOT_FOUND = "event_not_found"
-    EVENT_CANCELLED = "event_cancelled"
-    EVENT_FINAL = "event_final"
-    DEADLINE_PASSED = "deadline_passed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,35 +81,6 @@ class Event:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreChange:
-    """One version of one rater's rating of one event; a value of None is a withdrawal."""
-
-    event_id: int
-    rater_id: UUID
-    value: int | None
-    version: int
-    accepted_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedScore:
-    """The highest version that was applied of one rater's rating of an event."""
-
-    rater_id: UUID
-    value: int | None
-    version: int
-    applied_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """The verdict on one change."""
-
-    verdict: Verdict
-    reason: Reason | None = None
-
-
 class Invalid(ValueError):
     """A field that is not what it must be."""
 
@@ -162,11 +109,6 @@ class EventFinal(Exception):
 class NotToBeFinal(Exception):
     def __init__(self, event_id: int, reason: str) -> None:
         super().__init__(f"the result of event {event_id} cannot be made final: {reason}")
-
-
-class ScoreRefused(Exception):
-    def __init__(self, event_id: int, reason: Reason) -> None:
-        super().__init__(f"event {event_id} refuses the rating: {reason.replace('_', ' ')}")
 
 
 class ExternalIdTaken(Exception):
@@ -218,16 +160,6 @@ def draft_after(event: Event, edit: EventEdit) -> EventDraft:
             external_id=event.external_id,
         )
     )
-
-
-def check_change(change: ScoreChange) -> ScoreChange:
-    """The change if it keeps the contract, else Invalid. Says nothing of whether its event admits it."""
-    check_event_id(change.event_id)
-    if change.value is not None and not 1 <= change.value <= 5:
-        raise Invalid("value", "must be 1 to 5, or absent for a withdrawal")
-    if not 1 <= change.version <= LARGEST_VERSION:
-        raise Invalid("version", "must be 1 or more")
-    return change
 
 
 def check_event_id(event_id: int, field: str = "event_id") -> int:

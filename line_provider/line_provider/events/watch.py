@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.events import changes
+from line_provider.events import queries
 from line_provider.events.changes import CHANGE_CHANNEL
 from line_provider.events.domain import Event
 from scoreline_common.database import autocommit
@@ -108,7 +108,7 @@ class EventFeed:
         last_id = 0
         while True:
             async with autocommit(self._engine) as connection:
-                page = await changes.list_by_id(connection, limit=PAGE, after=last_id)
+                page = await queries.list_by_id(connection, limit=PAGE, after=last_id)
             yield page
             if len(page) < PAGE:
                 return
@@ -159,7 +159,7 @@ class EventFeed:
             return
         for start in range(0, len(changed), PAGE):
             async with autocommit(self._engine) as connection:
-                latest = await changes.get_many(connection, changed[start : start + PAGE])
+                latest = await queries.get_many(connection, changed[start : start + PAGE])
             for event in latest:
                 for subscription in self._subscriptions:
                     subscription.offer(event)

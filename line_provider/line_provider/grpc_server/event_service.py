@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.events import changes
-from line_provider.events.changes import position_of
+from line_provider.events import changes, queries
 from line_provider.events.domain import Event, Invalid, check_event_id
+from line_provider.events.queries import position_of
 from line_provider.events.watch import EventFeed
 from line_provider.grpc_server.page_tokens import page_token, position_after
 from line_provider.grpc_server.translate import (
@@ -49,7 +49,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
         which, order, size = filter_of(request), order_of(request), page_size_of(request)
         after = position_after(request.page_token, which, order)
         async with autocommit(self._engine) as connection:
-            found = await changes.list_page(connection, which, order, limit=size + 1, after=after)
+            found = await queries.list_page(connection, which, order, limit=size + 1, after=after)
         response = events_pb2.GetEventsResponse(events=next(_batches(found[:size], at_most=size), []))
         sent = len(response.events)
         if sent < len(found):
@@ -59,7 +59,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
     async def GetEvent(self, request: events_pb2.GetEventRequest, _context: Context) -> events_pb2.GetEventResponse:
         event_id = check_event_id(request.event_id)
         async with autocommit(self._engine) as connection:
-            event = await changes.get(connection, event_id)
+            event = await queries.get(connection, event_id)
         return events_pb2.GetEventResponse(event=event_message(event))
 
     async def CreateEvent(

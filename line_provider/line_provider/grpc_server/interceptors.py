@@ -16,7 +16,6 @@ from line_provider.events.domain import (
     ExternalIdTaken,
     Invalid,
     NotToBeFinal,
-    ScoreRefused,
 )
 from line_provider.events.watch import WatchInterrupted
 from line_provider.grpc_server.behaviours import (
@@ -30,6 +29,7 @@ from line_provider.grpc_server.behaviours import (
     is_ours,
     wrapped,
 )
+from line_provider.scores.domain import ScoreRefused
 from scoreline_common.database import is_unreachable
 
 log = structlog.get_logger(__name__)

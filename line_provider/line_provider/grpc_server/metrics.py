@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from line_provider.events.domain import Reason, Verdict
+from line_provider.scores.domain import Reason, Verdict
 
 RPCS = Counter("scoreline_rpcs_total", "Calls that have ended, by gRPC status", ["method", "code"])
 RPC_SECONDS = Histogram(

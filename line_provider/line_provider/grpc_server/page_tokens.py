@@ -9,8 +9,8 @@ import hashlib
 import struct
 from datetime import UTC, datetime, timedelta
 
-from line_provider.events.changes import EventFilter, Position
 from line_provider.events.domain import Invalid, Order
+from line_provider.events.queries import EventFilter, Position
 
 _FORMAT = struct.Struct(">8sqq")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,17 +12,8 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.events import changes
-from line_provider.events.domain import (
-    EventNotFound,
-    Invalid,
-    Reason,
-    Ruling,
-    ScoreChange,
-    ScoreRefused,
-    Verdict,
-    check_event_id,
-)
+from line_provider.events import changes, queries
+from line_provider.events.domain import EventNotFound, Invalid, check_event_id
 from line_provider.grpc_server import metrics
 from line_provider.grpc_server.translate import (
     VERDICTS,
@@ -34,6 +25,8 @@ from line_provider.grpc_server.translate import (
     totals_message,
 )
 from line_provider.scores import apply
+from line_provider.scores.domain import Reason, Ruling, ScoreChange, ScoreRefused, Verdict
+from line_provider.scores.queries import list_applied, totals_of
 from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
 from scoreline_common.database import autocommit
 from scoreline_common.telemetry.tracing import parent_of
@@ -78,7 +71,7 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
                 raise EventNotFound(change.event_id)
             if ruling.reason is not None:
                 raise ScoreRefused(change.event_id, ruling.reason)
-            event = await changes.get(connection, change.event_id)
+            event = await queries.get(connection, change.event_id)
         _tell([request.change], [ruling], began)
         return scores_pb2.UpdateEventStatusByScoreResponse(verdict=VERDICTS[ruling.verdict], event=event_message(event))
 
@@ -86,7 +79,7 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
         _check_size("event_ids", len(request.event_ids))
         event_ids = [check_event_id(event_id, "event_ids") for event_id in request.event_ids]
         async with autocommit(self._engine) as connection:
-            totals = await apply.totals(connection, event_ids)
+            totals = await totals_of(connection, event_ids)
         return scores_pb2.GetTotalsResponse(
             events=[
                 scores_pb2.EventTotals(event_id=event_id, totals=totals_message(of_event))
@@ -102,8 +95,8 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
             raise Invalid("page_size", f"must be 1 to {LARGEST_BATCH:,}, or 0 for {DEFAULT_PAGE:,}")
         after = rater_id_of("after_rater_id", request.after_rater_id) if request.after_rater_id else None
         async with self._engine.connect() as connection:
-            await changes.get(connection, event_id)
-            page = await apply.list_applied(connection, event_id, limit=request.page_size or DEFAULT_PAGE, after=after)
+            await queries.get(connection, event_id)
+            page = await list_applied(connection, event_id, limit=request.page_size or DEFAULT_PAGE, after=after)
         return scores_pb2.GetAppliedScoresResponse(scores=map(applied_message, page))
 
     async def FinalizeEvent(

@@ -7,25 +7,20 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from line_provider.events.changes import EventFilter
 from line_provider.events.domain import (
-    AppliedScore,
     Event,
     EventDraft,
     EventEdit,
     Invalid,
     Order,
     Phase,
-    Reason,
-    Ruling,
-    ScoreChange,
     Status,
     Totals,
-    Verdict,
-    check_change,
     check_text,
 )
+from line_provider.events.queries import EventFilter
 from line_provider.importing.importer import BadRow, Format, Rules, parse_zone
+from line_provider.scores.domain import AppliedScore, Reason, Ruling, ScoreChange, Verdict, check_change
 from scoreline.line_provider.v1 import events_pb2, scores_pb2
 
 T = TypeVar("T")

@@ -9,13 +9,11 @@ event that it judges, the versions that it compares and the totals that it adds 
 
 from collections.abc import Sequence
 from decimal import Decimal
-from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from line_provider.events.domain import AppliedScore, Reason, Ruling, ScoreChange, Totals, Verdict
-from line_provider.storage.tables import applied_scores, events
+from line_provider.scores.domain import Reason, Ruling, ScoreChange, Verdict
 
 _LOCK = text("""
     SELECT FROM events WHERE event_id = ANY(CAST(:event_ids AS bigint[])) ORDER BY event_id FOR NO KEY UPDATE
@@ -143,32 +141,6 @@ async def apply_scores(
         },
     )
     return [_RULINGS[ruling] for ruling in rows]
-
-
-async def totals(connection: AsyncConnection, event_ids: Sequence[int]) -> dict[int, Totals]:
-    """What stands for each of these events, by id; unknown ones are left out."""
-    query = (
-        select(events.c.event_id, events.c.score_count, events.c.score_sum, events.c.histogram)
-        .where(events.c.event_id == func.any(event_ids))
-        .order_by(events.c.event_id)
-    )
-    return {
-        row.event_id: Totals(row.score_count, row.score_sum, tuple(row.histogram))
-        for row in await connection.execute(query)
-    }
-
-
-async def list_applied(
-    connection: AsyncConnection, event_id: int, *, limit: int, after: UUID | None = None
-) -> list[AppliedScore]:
-    """What is applied of the event by rater, from behind `after` on; raters who have withdrawn are among them."""
-    applied = applied_scores.c
-    query = select(applied.rater_id, applied.value, applied.version, applied.applied_at).where(
-        applied.event_id == event_id
-    )
-    if after is not None:
-        query = query.where(applied.rater_id > after)
-    return [AppliedScore(*row) for row in await connection.execute(query.order_by(applied.rater_id).limit(limit))]
 
 
 _RULE_AGAIN = text(f"""

@@ -11,8 +11,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.events import changes
-from line_provider.events.changes import EventFilter, position_of
+from line_provider.events import changes, queries
 from line_provider.events.domain import (
     Event,
     EventCancelled,
@@ -25,14 +24,12 @@ from line_provider.events.domain import (
     NotToBeFinal,
     Order,
     Phase,
-    Reason,
-    Ruling,
-    ScoreChange,
     Status,
-    Verdict,
     phase_of,
 )
+from line_provider.events.queries import EventFilter, position_of
 from line_provider.scores import apply
+from line_provider.scores.domain import Reason, Decision, ScoreChange, Verdict
 
 AddEvent = Callable[..., Awaitable[Event]]
 
@@ -63,7 +60,7 @@ async def finalize(engine: AsyncEngine, event_id: int, *, count: int = 0, total:
 
 async def titles(engine: AsyncEngine, which: EventFilter = EVERYTHING, order: Order = Order.DEADLINE) -> list[str]:
     async with engine.connect() as connection:
-        return [event.title for event in await changes.list_page(connection, which, order, limit=100)]
+        return [event.title for event in await queries.list_page(connection, which, order, limit=100)]
 
 
 async def test_a_new_event_stands_as_it_was_drafted_with_no_ratings(engine: AsyncEngine) -> None:
@@ -72,7 +69,7 @@ async def test_a_new_event_stands_as_it_was_drafted_with_no_ratings(engine: Asyn
     assert (event.starts_at, event.deadline) == (DRAFT.starts_at, DRAFT.deadline)
     assert (event.status, event.totals.count, event.totals.histogram) == (Status.PROCESSING, 0, (0, 0, 0, 0, 0))
     async with engine.connect() as connection:
-        assert await changes.get(connection, event.event_id) == event
+        assert await queries.get(connection, event.event_id) == event
 
 
 async def test_an_external_id_is_given_once_and_none_is_no_id(engine: AsyncEngine) -> None:
@@ -96,7 +93,7 @@ async def test_an_update_that_cannot_be_changes_nothing(engine: AsyncEngine) -> 
     with pytest.raises(Invalid, match=r"^deadline"):
         await update(engine, event.event_id, EventEdit(title="Final", deadline=START - timedelta(hours=1)))
     async with engine.connect() as connection:
-        assert await changes.get(connection, event.event_id) == event
+        assert await queries.get(connection, event.event_id) == event
 
 
 async def test_a_cancelled_event_stays_cancelled_and_is_changed_no_more(engine: AsyncEngine) -> None:
@@ -128,19 +125,19 @@ async def test_each_order_comes_page_by_page_with_ties_by_id_and_nothing_twice(e
         await changes.create_missing(connection, [EventDraft(f"tie {n}", "", START, START) for n in range(4)])
     async with engine.connect() as connection:
         for order in Order:
-            whole = await changes.list_page(connection, EVERYTHING, order, limit=100)
+            whole = await queries.list_page(connection, EVERYTHING, order, limit=100)
             assert len(whole) == 11
             paged: list[Event] = []
-            while page := await changes.list_page(
+            while page := await queries.list_page(
                 connection, EVERYTHING, order, limit=3, after=position_of(paged[-1], order) if paged else None
             ):
                 paged += page
             assert paged == whole
-        by_start = await changes.list_page(connection, EVERYTHING, Order.STARTS_AT, limit=100)
+        by_start = await queries.list_page(connection, EVERYTHING, Order.STARTS_AT, limit=100)
         assert by_start == sorted(by_start, key=lambda event: (event.starts_at, event.event_id))
-        newest = await changes.list_page(connection, EVERYTHING, Order.NEWEST, limit=100)
+        newest = await queries.list_page(connection, EVERYTHING, Order.NEWEST, limit=100)
         assert newest == sorted(newest, key=lambda event: (-event.created_at.timestamp(), event.event_id))
-        by_deadline = await changes.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)
+        by_deadline = await queries.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)
         assert by_deadline == sorted(by_deadline, key=lambda event: (event.deadline, event.event_id))
 
 
@@ -161,7 +158,7 @@ async def test_a_result_becomes_final_after_the_deadline_and_nothing_changes_it_
     late = replace(change, version=2, value=1)
     async with engine.begin() as connection:
         rulings = await apply.apply_scores(connection, [late, change], high_score_from=Decimal(3))
-    assert rulings == [Ruling(Verdict.REJECTED, Reason.EVENT_FINAL), Ruling(Verdict.DUPLICATE)]
+    assert rulings == [Decision(Verdict.REJECTED, Reason.EVENT_FINAL), Decision(Verdict.DUPLICATE)]
     with pytest.raises(EventFinal):
         await update(engine, event.event_id, EventEdit(title="another"))
     with pytest.raises(EventFinal):
@@ -190,9 +187,9 @@ async def test_a_listing_is_filtered_by_phase_as_the_rule_says(engine: AsyncEngi
     await finalize(engine, ended.event_id)
     async with engine.connect() as connection:
         now = datetime.now(UTC)
-        everything = await changes.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)
+        everything = await queries.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)
         for phase in Phase:
-            listed = await changes.list_page(connection, EventFilter(phase=phase), Order.DEADLINE, limit=100)
+            listed = await queries.list_page(connection, EventFilter(phase=phase), Order.DEADLINE, limit=100)
             assert listed == [event for event in everything if phase_of(event, now) is phase] != []
 
 

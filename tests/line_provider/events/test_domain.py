@@ -3,7 +3,6 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import pytest
 
@@ -13,10 +12,8 @@ from line_provider.events.domain import (
     EventEdit,
     Invalid,
     Phase,
-    ScoreChange,
     Status,
     Totals,
-    check_change,
     check_draft,
     draft_after,
     phase_of,
@@ -42,7 +39,6 @@ EVENT = Event(
     created_at=START,
     updated_at=START,
 )
-CHANGE = ScoreChange(1, uuid4(), 5, 1, START)
 
 
 def test_an_event_is_open_up_to_its_deadline_even_before_it_starts() -> None:
@@ -87,24 +83,3 @@ def test_an_edit_changes_what_it_names_and_nothing_else() -> None:
 def test_an_edit_is_held_against_what_it_leaves_as_it_is() -> None:
     with pytest.raises(Invalid, match=r"^deadline: must not be before starts_at"):
         draft_after(EVENT, EventEdit(starts_at=DEADLINE + MOMENT))
-
-
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        (replace(CHANGE, event_id=0), "event_id"),
-        (replace(CHANGE, event_id=2**63), "event_id"),
-        (replace(CHANGE, value=0), "value"),
-        (replace(CHANGE, value=6), "value"),
-        (replace(CHANGE, version=0), "version"),
-        (replace(CHANGE, version=2**31), "version"),
-    ],
-)
-def test_a_change_that_breaks_the_contract_names_its_field(change: ScoreChange, field: str) -> None:
-    with pytest.raises(Invalid, match=f"^{field}: must be"):
-        check_change(change)
-
-
-def test_a_withdrawal_is_a_change_like_any_other() -> None:
-    withdrawal = replace(CHANGE, value=None, version=2)
-    assert check_change(withdrawal) is withdrawal

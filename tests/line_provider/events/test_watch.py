@@ -14,11 +14,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from line_provider.events import changes
-from line_provider.events.domain import Event, EventDraft, EventEdit, ScoreChange
+from line_provider.events.domain import Event, EventDraft, EventEdit
 from line_provider.events.watch import PAGE, EventFeed, WatchInterrupted
 from line_provider.grpc_server import event_service
 from line_provider.grpc_server.event_service import LARGEST_BATCH
 from line_provider.scores import apply
+from line_provider.scores.domain import ScoreChange
 from scoreline.line_provider.v1 import events_pb2
 from tests.support.running_server import ADMIN, RunningServer, serving
 

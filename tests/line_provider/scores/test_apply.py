@@ -15,20 +15,22 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.table_scans import rows_read_through
-from line_provider.events import changes
-from line_provider.events.domain import Event, EventEdit, Reason, Ruling, ScoreChange, Status, Totals, Verdict
+from line_provider.events import changes, queries
+from line_provider.events.domain import Event, EventEdit, Status, Totals
 from line_provider.scores import apply as scores
+from line_provider.scores.domain import Reason, Decision, ScoreChange, Verdict
+from line_provider.scores.queries import totals_of as stored_totals
 from line_provider.storage.migrate import migrate
 from scoreline_common.database import create_engine
 
 AddEvent = Callable[..., Awaitable[Event]]
 
-APPLIED = Ruling(Verdict.APPLIED)
-DUPLICATE = Ruling(Verdict.DUPLICATE)
+APPLIED = Decision(Verdict.APPLIED)
+DUPLICATE = Decision(Verdict.DUPLICATE)
 
 
-def rejected(reason: Reason) -> Ruling:
-    return Ruling(Verdict.REJECTED, reason)
+def rejected(reason: Reason) -> Decision:
+    return Decision(Verdict.REJECTED, reason)
 
 
 def change(
@@ -42,14 +44,14 @@ def change(
     return ScoreChange(event_id, rater or uuid4(), value, version, accepted_at or datetime.now(UTC))
 
 
-async def apply(engine: AsyncEngine, *changes: ScoreChange, threshold: str = "3") -> list[Ruling]:
+async def apply(engine: AsyncEngine, *changes: ScoreChange, threshold: str = "3") -> list[Decision]:
     async with engine.begin() as connection:
         return await scores.apply_scores(connection, changes, high_score_from=Decimal(threshold))
 
 
 async def read(engine: AsyncEngine, event_id: int) -> Event:
     async with engine.connect() as connection:
-        return await changes.get(connection, event_id)
+        return await queries.get(connection, event_id)
 
 
 async def cancel(engine: AsyncEngine, event_id: int) -> None:
@@ -288,7 +290,7 @@ async def test_many_shuffled_batches_at_once_neither_deadlock_nor_count_anything
         for event_id in event_ids
     }
     async with engine.connect() as connection:
-        assert await scores.totals(connection, event_ids) == expected
+        assert await stored_totals(connection, event_ids) == expected
     assert await rebuilt_totals(engine) == expected
 
 
@@ -296,7 +298,7 @@ async def test_totals_leave_unknown_events_out(engine: AsyncEngine, add_event: A
     first, second = (await add_event()).event_id, (await add_event()).event_id
     await apply(engine, change(second, 5))
     async with engine.connect() as connection:
-        totals = await scores.totals(connection, [second, 999, first, second])
+        totals = await stored_totals(connection, [second, 999, first, second])
     assert totals == {first: totals_of([]), second: totals_of([5])}
 
 

@@ -67,9 +67,9 @@ def order_of_locks() -> None:
     """Batches lock their events in the order in which they name them."""
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from line_provider.events.domain import Ruling, ScoreChange
     from line_provider.grpc_server import score_service
     from line_provider.scores import apply
+    from line_provider.scores.domain import Decision, ScoreChange
 
     if score_service.__dict__["apply"] is not apply:
         raise LookupError("score_service does not apply by scores.apply")
@@ -78,7 +78,7 @@ def order_of_locks() -> None:
 
     async def apply_as_named(
         connection: AsyncConnection, changes: Sequence[ScoreChange], *, high_score_from: Decimal
-    ) -> list[Ruling]:
+    ) -> list[Decision]:
         for event_id in dict.fromkeys(change.event_id for change in changes):
             await connection.execute(lock_one, {"event_id": event_id})
         return await apply_in_order(connection, changes, high_score_from=high_score_from)
@@ -129,11 +129,11 @@ def one_transaction() -> None:
 @_in("arq-worker")
 def settling_by_version() -> None:
     """A verdict on any version decides the score."""
-    from score_maker.ratings.domain import Ruling, Score, settle
+    from score_maker.ratings.domain import Decision, Score, settle
     from score_maker.saga import settlement
 
-    def settle_any_version(score: Score, ruling: Ruling, at: datetime) -> Score:
-        return settle(score, ruling._replace(version=score.version), at)
+    def settle_any_version(score: Score, decision: Decision, at: datetime) -> Score:
+        return settle(score, decision._replace(version=score.version), at)
 
     if settlement.__dict__["settle"] is not settle:
         raise LookupError("settlement does not settle by domain.settle")
@@ -143,10 +143,10 @@ def settling_by_version() -> None:
 @_in("arq-worker")
 def lease_token() -> None:
     """A worker that has lost its lease settles and postpones what another has claimed since."""
-    from score_maker.saga import outbox, settlement
+    from score_maker.saga import outbox
 
     fence = (r"AND message\.lease_token = :lease_token", "AND CAST(:lease_token AS uuid) IS NOT NULL")
-    _rewrite(settlement, "_TAKE", fence)
+    _rewrite(outbox, "_TAKE", fence)
     _rewrite(outbox, "_POSTPONE", fence)
 
 

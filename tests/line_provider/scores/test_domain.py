@@ -1,0 +1,33 @@
+"""What can be known of a rating without asking the database."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from line_provider.events.domain import Invalid
+from line_provider.scores.domain import ScoreChange, check_change
+
+CHANGE = ScoreChange(1, uuid4(), 5, 1, datetime(2026, 6, 11, 19, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (replace(CHANGE, event_id=0), "event_id"),
+        (replace(CHANGE, event_id=2**63), "event_id"),
+        (replace(CHANGE, value=0), "value"),
+        (replace(CHANGE, value=6), "value"),
+        (replace(CHANGE, version=0), "version"),
+        (replace(CHANGE, version=2**31), "version"),
+    ],
+)
+def test_a_change_that_breaks_the_contract_names_its_field(change: ScoreChange, field: str) -> None:
+    with pytest.raises(Invalid, match=f"^{field}: must be"):
+        check_change(change)
+
+
+def test_a_withdrawal_is_a_change_like_any_other() -> None:
+    withdrawal = replace(CHANGE, value=None, version=2)
+    assert check_change(withdrawal) is withdrawal
