@@ -1,6 +1,6 @@
-"""Makes the environment in .venv from nothing but python3: Poetry apart in .bootstrap, then the locked packages.
+"""Creates the environment in .venv with nothing but python3: Poetry in .bootstrap, then the locked packages.
 
-Usage: `python3 scripts/bootstrap.py` installs what the lock names, and does nothing where that was done before;
+Usage: `python3 scripts/bootstrap.py` installs the locked packages, and does nothing if they are installed already;
 `python3 scripts/bootstrap.py poetry ARGS...` runs Poetry in the current folder.
 """
 
@@ -40,7 +40,7 @@ def ensure_poetry() -> None:
 
 
 def package_index() -> str:
-    """The index that pip uses here: its environment, its configuration, else its own default."""
+    """The URL of the package index that pip uses: from its environment, its configuration, or else its default."""
     if index := os.environ.get("PIP_INDEX_URL"):
         return index
     python = str(BOOTSTRAP / "bin" / "python")
@@ -54,13 +54,16 @@ def package_index() -> str:
 
 
 def poetry(arguments: list[str], folder: Path, *, shown: bool = True) -> None:
-    """Runs Poetry; what it says is shown as it says it, or else only where it fails."""
-    # Poetry asks its default index for JSON pages that mirrors lack; the plugin has it ask pip's index as pip does.
+    """Runs Poetry in the folder. Shows its output as it comes, or with `shown=False` only if Poetry fails.
+
+    Raises CalledProcessError if Poetry fails.
+    """
+    # Poetry requests JSON pages of its default index, which mirrors lack; with the plugin it uses pip's index like pip.
     environment = os.environ | {
         "POETRY_PYPI_MIRROR_URL": os.environ.get("POETRY_PYPI_MIRROR_URL") or package_index(),
         "POETRY_VIRTUALENVS_IN_PROJECT": "true",
         "POETRY_VIRTUALENVS_CREATE": str(folder == ROOT).lower(),
-        # The Python that runs this, rather than the first one in PATH.
+        # Without this, Poetry would take the first Python in PATH instead of the one that runs this script.
         "POETRY_VIRTUALENVS_USE_POETRY_PYTHON": "true",
         "POETRY_KEYRING_ENABLED": "false",
     }
@@ -82,14 +85,14 @@ def ensure_environment() -> None:
         return
     say("installing the locked packages into .venv …")
     poetry(["install"], ROOT, shown=False)
-    # Whoever may not write here (another user, or one who forbids it) would compile all of it anew at each start.
+    # Users who cannot write the bytecode here would otherwise compile every module at each start.
     compile_all = [str(ENVIRONMENT / "bin" / "python"), "-m", "compileall", "-q", "-j", "0", str(ENVIRONMENT / "lib")]
     subprocess.run(compile_all, check=False, stdout=subprocess.DEVNULL)
     stamp.write_text(wanted)
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):  # noqa: UP036 - this one runs on whatever is there
+    if sys.version_info < (3, 11):  # noqa: UP036 - any python3 may run this script
         sys.exit(f"Scoreline needs Python 3.11 or later; this is {sys.version.split()[0]}. Set PYTHON=... for make.")
     try:
         ensure_poetry()

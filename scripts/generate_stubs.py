@@ -1,4 +1,4 @@
-"""Generates contracts/generated from contracts/proto. With --check, fails where the two differ."""
+"""Generates contracts/generated from contracts/proto. With --check, fails if the two differ."""
 
 import argparse
 import filecmp
@@ -15,7 +15,7 @@ GENERATED = CONTRACTS / "generated"
 
 
 def generate(target: Path) -> None:
-    """Writes the stubs of every .proto file below `target`; raises SystemExit where protoc refuses one."""
+    """Writes the stubs of every .proto file below `target`. Raises SystemExit if protoc rejects one."""
     well_known_types = Path(protoc.__file__).parent / "_proto"
     scripts = Path(sys.executable).parent
     sources = sorted(str(path) for path in PROTO.rglob("*.proto"))
@@ -40,7 +40,7 @@ def generate(target: Path) -> None:
 
 
 def differences(left: Path, right: Path) -> list[str]:
-    """The files that only one of the two trees has, or that differ."""
+    """Returns the paths of files that differ or that only one of the two trees has."""
     names = {
         path.relative_to(tree)
         for tree in (left, right)
@@ -60,14 +60,14 @@ def differences(left: Path, right: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where the stubs are stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the stubs are stale")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as fresh:
         generate(Path(fresh))
         stale = differences(Path(fresh), GENERATED)
         if arguments.check:
             if stale:
-                sys.exit("Stubs are not those of the .proto files: run `make stubs`. Differing: " + ", ".join(stale))
+                sys.exit("The stubs do not match the .proto files; run `make stubs`. Stale: " + ", ".join(stale))
             return
         shutil.rmtree(GENERATED, ignore_errors=True)
         shutil.copytree(fresh, GENERATED)

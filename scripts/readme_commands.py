@@ -1,7 +1,7 @@
-"""Runs the README's commands as they stand there, against a running `make up`.
+"""Runs the README's commands exactly as written, against a running `make up`.
 
-They are the `sh` blocks after the marker, run in order in one shell and in an empty folder. Each must succeed, and so
-must each request of curl, unless the README shows a problem as the answer: then the request must fail.
+The commands are the `sh` blocks after the marker. They run in order, in one shell, in an empty folder. Each command and
+each curl request must succeed; if the README shows a problem as the answer, the request must fail instead.
 """
 
 import re
@@ -27,7 +27,7 @@ def is_problem(answer: str | None) -> bool:
 
 
 def script(readme: str) -> str:
-    """The commands of all blocks as one script for bash."""
+    """Returns the commands of all blocks as one script for bash."""
     blocks = list(_BLOCK.finditer(readme, readme.index(MARKER)))
     parts = [_PREAMBLE]
     for block in blocks:
@@ -44,7 +44,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as empty:
         done = subprocess.run(["bash", "-c", script(README.read_text())], cwd=empty, check=False)  # noqa: S607
     if done.returncode:
-        sys.exit(f"The last of the README's commands above failed with exit code {done.returncode}.")
+        sys.exit(f"The last README command above failed with exit code {done.returncode}.")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What the services are made of, by their locks: known vulnerabilities, licences, and a bill of materials.
+"""Checks the locked packages of the services: known vulnerabilities, licences, and a bill of materials.
 
-`audit` ends with 1 where a locked package is known to be vulnerable, and with 3 where that could not be found out,
-unless `--if-reachable` says that this is to be told and no more. `licences` ends with 1 where one is not among those
-that are allowed here. `sbom` writes CycloneDX files to build/sbom.
+`audit` exits with 1 if a locked package has a known vulnerability, and with 3 if some packages could not be checked;
+with `--if-reachable` it only reports the latter. `licences` exits with 1 if a package has a licence that is not allowed
+here. `sbom` writes CycloneDX files to build/sbom.
 """
 
 import argparse
@@ -21,7 +21,7 @@ SERVICES = ("line_provider", "score_maker", "arq_worker")
 
 NOT_CHECKED = 3
 
-# As packages write them. The Mozilla one is for files: certifi's are used as they are.
+# Spelled as in the packages' metadata. The Mozilla licence covers single files, and certifi's are used unmodified.
 ALLOWED = re.compile(
     r"(MIT(-0| License)?|Apache(-2\.0| Software License)|BSD(-[23]-Clause| License)|3-Clause BSD License|PSF-2\.0"
     r"|ISC( License \(ISCL\))?|Mozilla Public License 2\.0 \(MPL 2\.0\)|MPL-2\.0)"
@@ -36,7 +36,7 @@ class Locked:
 
 
 def locked(service: str) -> list[Locked]:
-    """What is installed with the service, on some system or other; our own packages are left out."""
+    """Returns the packages that the service's lock has for any platform, without our own packages."""
     lock = tomllib.loads((ROOT / service / "poetry.lock").read_text())
     return sorted(
         Locked(package["name"], package["version"], tuple(file["hash"] for file in package["files"]))
@@ -58,12 +58,12 @@ def audit(*, if_reachable: bool) -> int:
         found = json.loads(done.stdout)["dependencies"]
     except ValueError:
         found = []
-    # Of an index that has no such records, pip-audit says only that it has skipped the package.
+    # If the index has no vulnerability records, pip-audit only reports that it has skipped the package.
     checked = [each for each in found if "skip_reason" not in each]
     for each in checked:
         for vulnerability in each["vulns"]:
             fixed = ", ".join(vulnerability["fix_versions"]) or "no version yet"
-            print(f"{each['name']} {each['version']}: {vulnerability['id']}, mended in {fixed}")
+            print(f"{each['name']} {each['version']}: {vulnerability['id']}, fixed in {fixed}")
     print(f"{len(checked)} of {len(packages)} locked packages were checked for known vulnerabilities.")
     if any(each["vulns"] for each in checked):
         return 1
@@ -80,7 +80,7 @@ def licences() -> int:
     done = _run("pip-licenses", "--from=mixed", "--format=json", "--packages", *names)
     forbidden = 0
     for package in json.loads(done.stdout):
-        # Of alternatives one is enough, of several all are needed.
+        # One allowed alternative (OR) is enough; licences that apply together (AND) must all be allowed.
         is_allowed = any(
             all(ALLOWED.fullmatch(part.strip()) for part in re.split(r" AND |;", alternative))
             for alternative in package["License"].split(" OR ")
@@ -126,7 +126,9 @@ def _run(program: str, *arguments: str, given: str = "") -> "subprocess.Complete
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("audit", "licences", "sbom"))
-    parser.add_argument("--if-reachable", action="store_true")
+    parser.add_argument(
+        "--if-reachable", action="store_true", help="exit with 0 if packages could not be checked, and report them"
+    )
     arguments = parser.parse_args()
     match arguments.what:
         case "audit":
