@@ -98,6 +98,11 @@ def test_every_pod_is_confined_and_no_secret_is_in_the_chart() -> None:
             assert container["resources"]["limits"]["memory"]
 
 
+def test_the_rule_for_prometheus_has_the_alerts_of_the_observability_folder() -> None:
+    (rule,) = (manifest for manifest in rendered(EVERYTHING) if manifest["kind"] == "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((ROOT / "observability" / "alerts.yaml").read_text())
+
+
 def test_it_gives_no_setting_that_the_services_do_not_have() -> None:
     for service, prefix in (("line_provider", "LINE_PROVIDER"), ("score_maker", "SCORE_MAKER"), ("arq_worker", "ARQ")):
         example = (ROOT / service / ".env_example").read_text()

@@ -1,4 +1,5 @@
-{{- /* Each takes a dict: root, and name, which is line-provider, score-maker or arq-worker. */ -}}
+{{- /* Templates take a dict with `root` and `name` (line-provider, score-maker or arq-worker), except environment and
+tls, which take the values that they use. */ -}}
 
 {{- define "scoreline.fullname" -}}
 {{ printf "%s-%s" .root.Release.Name .name | trunc 63 | trimSuffix "-" }}
@@ -22,7 +23,7 @@ image: {{ printf "%s/%s:%s" .root.Values.image.registry .name (.root.Values.imag
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 {{- end }}
 
-{{- /* What every pod is: confined, and spread over nodes. */ -}}
+{{- /* What all pods have in common: no API token, an ordinary user, the default system call filter. */ -}}
 {{- define "scoreline.pod" -}}
 automountServiceAccountToken: false
 {{- with .root.Values.image.pullSecrets }}
@@ -55,7 +56,7 @@ topologySpreadConstraints:
       matchLabels: {{- include "scoreline.selector" . | nindent 8 }}
 {{- end }}
 
-{{- /* The settings of a service: those of the chart, those of the values, and from its secret. */ -}}
+{{- /* Environment variables of a service: those in its secret, and `settings`, which take precedence. */ -}}
 {{- define "scoreline.environment" -}}
 envFrom:
   - secretRef: { name: {{ .secret | quote }} }
