@@ -1,4 +1,4 @@
-"""Where the parts are reached: TCP addresses, and folders for unix sockets."""
+"""Addresses of servers: TCP addresses, and folders for unix sockets."""
 
 import atexit
 import os
@@ -9,21 +9,21 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple, Self
 
-# The kernel's limit for a socket's path is 107 bytes on Linux and 103 on macOS; the longest name is .s.PGSQL.5432.
+# The kernel limits the path of a socket to 107 bytes on Linux and 103 on macOS; the longest name is .s.PGSQL.5432.
 _LONGEST_FOLDER = 103 - len("/.s.PGSQL.5432")
-# Socket paths go into URLs, which not every client unquotes.
+# Socket paths become part of URLs, and not every client unquotes those.
 _PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
 
 
 class Address(NamedTuple):
-    """Where a server listens."""
+    """A TCP address on which a server listens."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From HOST:PORT or [HOST]:PORT. Raises ValueError."""
+        """Parses HOST:PORT or [HOST]:PORT. Raises ValueError."""
         host, _, port = text.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
             raise ValueError(f"{text!r} is not HOST:PORT with a port from 1 to 65535")
@@ -31,20 +31,20 @@ class Address(NamedTuple):
 
     @classmethod
     def free(cls) -> Self:
-        """One of this machine that nobody listens on."""
+        """Returns a loopback address whose port is free now."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             return cls("127.0.0.1", probe.getsockname()[1])
 
     @property
     def local(self) -> "Address":
-        """How it is reached from this machine."""
+        """The address by which clients on this machine connect, also if the server listens on all interfaces."""
         return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)  # noqa: S104
 
-    def why_not_free(self) -> str | None:
-        """The system's reason why nobody could listen here, or None."""
+    def bind_error(self) -> str | None:
+        """The operating system's reason why a server could not listen here; None if it could."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
-            # Unlike a server of gRPC, this one does not share its port.
+            # Unlike a gRPC server, this socket does not share its port, so that it detects another server.
             socket.create_server((self.host, self.port), family=family).close()
         except OSError as error:
             return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
@@ -55,7 +55,8 @@ class Address(NamedTuple):
 
 
 def socket_folder(wanted: Path) -> Path:
-    """`wanted`, if a socket in it can be reached; else a short private folder, removed when this process ends."""
+    """Returns `wanted` if clients can reach a socket in it; else a new private folder with a short path, which is
+    removed when this process ends."""
     if _is_suitable(wanted):
         return wanted
     temporary = next((path for path in (Path(tempfile.gettempdir()), Path("/tmp")) if _is_suitable(path)), None)  # noqa: S108

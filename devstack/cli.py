@@ -16,8 +16,9 @@ from devstack.addresses import Address
 from devstack.credentials import Credentials
 from devstack.lock import AlreadyRunning, FolderLock
 from devstack.processes import StackError, stop_leftovers
-from devstack.system import SECRETS, System
+from devstack.system import System
 from devstack.terminal import Terminal
+from devstack.topology import SECRETS
 
 DATA = Path(__file__).parent.parent / ".data"
 

@@ -39,21 +39,16 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def settings(released: Path) -> dict[str, str]:
-    """What the system's processes are started with: of the released version, until that is taken out."""
+async def system(tmp_path_factory: pytest.TempPathFactory, released: Path) -> AsyncIterator[System]:
+    """Its processes run the released version, until a test removes PYTHONPATH from its settings."""
     packages = (released / "contracts" / "generated", *(released / part for part in PARTS[1:]))
-    return {**MANY_RATERS, "PYTHONPATH": os.pathsep.join(map(str, packages))}
-
-
-@pytest.fixture(scope="module")
-async def system(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, str]) -> AsyncIterator[System]:
-    data = tmp_path_factory.mktemp("upgraded")
-    async with System(data, settings=settings) as system:
+    settings = {**MANY_RATERS, "PYTHONPATH": os.pathsep.join(map(str, packages))}
+    async with System(tmp_path_factory.mktemp("upgraded"), settings=settings) as system:
         yield system
 
 
 async def test_each_part_is_replaced_while_the_others_are_still_of_the_released_version(
-    system: System, settings: dict[str, str], everything_settled: Check, both_databases_agree: Check
+    system: System, everything_settled: Check, both_databases_agree: Check
 ) -> None:
     values = (1 + number % 5 for number in count())
 
@@ -78,7 +73,7 @@ async def test_each_part_is_replaced_while_the_others_are_still_of_the_released_
     addresses = {system.score_maker.name: system.http}
     await rate_through(system.score_maker)
 
-    del settings["PYTHONPATH"]
+    del system.settings["PYTHONPATH"]
     await system.migrate_line_provider()
     await system.migrate_score_maker()
     await rate_through(system.score_maker)

@@ -84,8 +84,9 @@ class Arena:
     def __init__(
         self, data: Path, settings: Mapping[str, str] | None = None, say: Callable[[str], None] = print
     ) -> None:
-        self.settings = dict(settings or {})
-        self._system = System(data, events=None, settings=self.settings, say=say)
+        self._system = System(data, events=None, settings=settings, say=say)
+        # The system's own: a change here reaches each service at its next start.
+        self.settings = self._system.settings
         self.worker_link = Link(self._system.grpc)
         self.feed_link = Link(self._system.grpc)
         credentials, server = Credentials.of(data / "secrets.json"), self._system.score_maker_postgres
