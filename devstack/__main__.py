@@ -1,6 +1,7 @@
 import signal
 
-# Until there is something to stop, Ctrl-C just ends; cli takes over then.
+# During the imports nothing runs that would have to be stopped, so Ctrl-C just ends the process; the CLI handles it
+# after that.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from devstack.cli import main  # noqa: E402

@@ -1,7 +1,7 @@
-"""The browser in which the page is tested.
+"""The browser that the tests of the page drive.
 
-`python -m devstack.browser` installs one where there is none and that can be done unasked: on Debian, as root.
-Elsewhere it does nothing, and the tests say that they were skipped.
+`python -m devstack.browser` installs Chromium if no browser is installed and no permission is needed: on Debian, as
+root. Elsewhere it does nothing, and the tests report that they were skipped.
 """
 
 import os
@@ -11,14 +11,14 @@ import sys
 
 from devstack.terminal import Terminal
 
-# All are Chromium, more or less.
+# All are Chromium or built from it, so that one driver works with each.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# Fonts with Latin and Cyrillic letters come along: a bare machine has none.
+# The fonts have Latin and Cyrillic letters, which a bare machine lacks.
 PACKAGES = ("chromium", "fonts-dejavu-core")
 
 
 def installed_browser() -> str | None:
-    """The path of a browser that can be driven; None where there is none."""
+    """The path of an installed browser that the tests can drive; None if there is none."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     if installed_browser() or apt_get is None or os.geteuid() != 0:
         return
     terminal = Terminal(sys.stderr)
-    terminal.say("installing Chromium, with which the page is tested …")
+    terminal.say("installing Chromium for the tests of the page …")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (
         [apt_get, "-qq", "update"],
@@ -38,7 +38,7 @@ def main() -> None:
         )
         if done.returncode:
             print(done.stdout, end="", file=sys.stderr)
-            terminal.say(f"`{' '.join(command[:3])} …` failed; the page is not tested in a browser.")
+            terminal.say(f"`{' '.join(command[:3])} …` failed; the tests of the page will be skipped.")
             return
 
 

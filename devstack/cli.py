@@ -1,4 +1,4 @@
-"""`python -m devstack up`, `down`, `reset` and `token`, which the Makefile calls."""
+"""The commands `python -m devstack up`, `down`, `reset` and `token`, which the Makefile calls."""
 
 import argparse
 import asyncio
@@ -25,8 +25,8 @@ DATA = Path(__file__).parent.parent / ".data"
 _POLL_SECONDS = 0.05
 _DOWN_WITHIN_SECONDS = 150
 
-_SIGNS = """\
-ready. Ctrl-C stops it, and so does `make down`.
+_DIRECTIONS = """\
+ready. Ctrl-C or `make down` stops it.
 
   the page         {url}
   the API          {url}/docs
@@ -38,8 +38,8 @@ _RATE = """
 
 
 async def up(data: Path, terminal: Terminal) -> int:
-    """Runs the system until a signal says to stop; answers with the exit code."""
-    _must_be_ours(data)
+    """Runs the system until a signal stops it. Returns the exit code."""
+    _must_be_owned(data)
     system = System(
         data,
         http=_address("SCORE_MAKER_PORT", f"{os.environ.get('SCORE_MAKER_HOST') or '127.0.0.1'}:", "8002"),
@@ -60,7 +60,7 @@ async def up(data: Path, terminal: Terminal) -> int:
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # nohup has the end of the terminal ignored, and means it.
+        # nohup makes the process ignore SIGHUP so that it outlives its terminal; a handler would undo that.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, stop, number)
     with suppress(asyncio.CancelledError):
@@ -76,7 +76,7 @@ async def _run(system: System, terminal: Terminal) -> None:
     followers = [asyncio.create_task(terminal.follow(service)) for service in system.services]
     try:
         async with system:
-            terminal.say(await asyncio.to_thread(_signs, system.http))
+            terminal.say(await asyncio.to_thread(_directions, system.http))
             await system.supervise()
     finally:
         for follower in followers:
@@ -85,7 +85,7 @@ async def _run(system: System, terminal: Terminal) -> None:
 
 
 async def down(data: Path, terminal: Terminal) -> None:
-    """Stops the system that runs on the folder, or what is left of one."""
+    """Stops the system that runs on the folder, or the processes that a dead supervisor has left."""
     if not data.exists():
         terminal.say("nothing is running")
         return
@@ -98,15 +98,15 @@ async def down(data: Path, terminal: Terminal) -> None:
 
 
 async def token(data: Path, _: Terminal) -> None:
-    """Prints the operators' token, for /ops, and nothing else."""
+    """Prints the operators' token for /ops, and nothing else, so that a script can use it."""
     secrets = data / SECRETS
     if not secrets.exists():
-        raise StackError("There is no token yet: `make up` makes one.")
+        raise StackError("There is no token yet: `make up` generates one.")
     print(Credentials.of(secrets).operators_token)
 
 
 async def reset(data: Path, terminal: Terminal) -> None:
-    """Stops the system and removes all that it keeps."""
+    """Stops the system and removes all its data."""
     await down(data, terminal)
     if data.exists():
         shutil.rmtree(data)
@@ -114,32 +114,35 @@ async def reset(data: Path, terminal: Terminal) -> None:
 
 
 async def _stop_supervisor(lock: FolderLock, terminal: Terminal) -> bool:
-    """Returns holding the lock, which the supervisor gives back last; answers whether there was one."""
-    number, told = signal.SIGTERM, False
+    """Stops a running supervisor and acquires the lock, which the supervisor releases last.
+
+    Returns whether there was a supervisor. Kills one that takes longer than _DOWN_WITHIN_SECONDS.
+    """
+    number, signalled = signal.SIGTERM, False
     give_up = asyncio.get_running_loop().time() + _DOWN_WITHIN_SECONDS
     while True:
         try:
             lock.acquire()
         except AlreadyRunning as other:
             if asyncio.get_running_loop().time() > give_up:
-                number, told = signal.SIGKILL, False
-            if other.pid is not None and not told:
+                number, signalled = signal.SIGKILL, False
+            if other.pid is not None and not signalled:
                 terminal.say(f"stopping process {other.pid} …")
                 os.kill(other.pid, number)
-                told = True
+                signalled = True
             await asyncio.sleep(_POLL_SECONDS)
         else:
-            return told
+            return signalled
 
 
-def _must_be_ours(data: Path) -> None:
+def _must_be_owned(data: Path) -> None:
     if not data.exists() or (owner := data.stat().st_uid) == os.geteuid():
         return
     try:
         name = pwd.getpwuid(owner).pw_name
     except KeyError:
         name = f"uid {owner}"
-    raise StackError(f"{data} belongs to {name}: run this as {name}, or have {name} run `make reset` first.")
+    raise StackError(f"{data} belongs to {name}: run this as {name}, or let {name} run `make reset` first.")
 
 
 def _address(variable: str, prefix: str, default: str) -> Address:
@@ -149,26 +152,26 @@ def _address(variable: str, prefix: str, default: str) -> Address:
         raise StackError(f"{variable}: {error}.") from None
 
 
-def _signs(address: Address) -> str:
-    """Where to go, with a rating that can be given by copy and paste as long as an event is open."""
+def _directions(address: Address) -> str:
+    """The URLs to open, and a command to copy that submits a rating if an event is open."""
     local = address.local
     host = f"localhost:{local.port}" if local.host == "127.0.0.1" else str(local)
-    signs = _SIGNS.format(url=f"http://{host}", host=host)
+    directions = _DIRECTIONS.format(url=f"http://{host}", host=host)
     connection = http.client.HTTPConnection(*local, timeout=5)
     try:
         connection.request("GET", "/events?phase=open&limit=1")
         event_id = json.load(connection.getresponse())["events"][0]["event_id"]
     except (OSError, http.client.HTTPException, ValueError, LookupError):
-        return signs
+        return directions
     finally:
         connection.close()
-    return signs + _RATE.format(host=host, event_id=event_id)
+    return directions + _RATE.format(host=host, event_id=event_id)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m devstack", description="Runs Scoreline on embedded servers.")
     parser.add_argument("command", choices=["up", "down", "reset", "token"])
-    parser.add_argument("--data", type=Path, default=DATA, help="the folder that keeps everything")
+    parser.add_argument("--data", type=Path, default=DATA, help="the folder for all data, logs and credentials")
     arguments = parser.parse_args()
     terminal = Terminal(sys.stdout)
     command = {"up": up, "down": down, "reset": reset, "token": token}[arguments.command]

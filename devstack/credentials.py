@@ -1,4 +1,4 @@
-"""The passwords, tokens and the key that one data folder's parts know each other by: made once, kept in a file."""
+"""The passwords, the tokens and the secret key of one data folder: generated once, and kept in a file."""
 
 import json
 import os
@@ -14,7 +14,7 @@ def _generate() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Each a random text of its own."""
+    """Each value is a random text of 43 characters (256 bits, base64url) unless the file has another."""
 
     line_provider_password: str = field(default_factory=_generate, repr=False)
     line_provider_app_password: str = field(default_factory=_generate, repr=False)
@@ -28,7 +28,7 @@ class Credentials:
 
     @classmethod
     def of(cls, file: Path) -> Self:
-        """Those that the file holds. What it lacks is generated and added; only its owner may read it."""
+        """Reads the credentials from the file, and generates those that it lacks. Only its owner may read it."""
         known = json.loads(file.read_text()) if file.exists() else {}
         credentials = cls(**known)
         if asdict(credentials) != known:

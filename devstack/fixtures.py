@@ -1,4 +1,4 @@
-"""The servers that the tests of all parts share: one PostgreSQL and one Valkey for a run."""
+"""pytest fixtures for the tests of all parts: one PostgreSQL and one Valkey per run."""
 
 from collections.abc import AsyncIterator
 

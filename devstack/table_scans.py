@@ -1,4 +1,4 @@
-"""What PostgreSQL counts of scans that read through a whole table."""
+"""PostgreSQL's statistics of sequential scans."""
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -7,7 +7,10 @@ _ROWS = text("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = :tabl
 
 
 async def rows_read_through(engine: AsyncEngine, table: str) -> int:
-    """How many rows they have read, by what the engine's one connection has asked for among others."""
+    """How many rows sequential scans of the table have read since the statistics began, by all sessions.
+
+    The engine must have one connection: only the session that ran the statements in question can flush its counts.
+    """
     async with engine.connect() as connection:
         await connection.execute(text("SELECT pg_stat_force_next_flush()"))
     async with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""What the user sees: the launcher's sentences and the services' logs, each line with its author's name."""
+"""The launcher's output: its own messages and the services' logs, each line with the name of its source."""
 
 import asyncio
 import os
@@ -12,7 +12,8 @@ _NAME_WIDTH = len("line_provider_postgres")
 
 
 class Terminal:
-    """Coloured where a person looks at it. Once it is gone, what is written to it is forgotten."""
+    """Writes to a stream, with colours if that is a terminal. After the terminal is closed, output is discarded: the
+    system must not fail because nobody reads it any more."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -23,7 +24,7 @@ class Terminal:
         self._write(f"scoreline: {sentence}")
 
     async def follow(self, process: Process) -> Never:
-        """Shows what the process writes; when cancelled, the rest of it first."""
+        """Shows the process's output as it is written. When cancelled, shows the rest of it before it ends."""
         while not process.was_started:
             await asyncio.sleep(_POLL_SECONDS)
         with process.log.open("rb") as log:

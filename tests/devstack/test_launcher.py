@@ -1,4 +1,4 @@
-"""`python -m devstack`, which `make up`, `make down` and `make reset` call, with the real services."""
+"""`python -m devstack`, which `make up`, `make down` and `make reset` call, run with the real services."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ import pytest
 from devstack.addresses import Address
 
 ROOT = Path(__file__).parent.parent.parent
-# How long anything may take before it counts as not happening.
+# Longer than anything takes; it only bounds how long a failing test runs.
 PATIENCE_SECONDS = 60
 
 
@@ -34,7 +34,7 @@ def eventually(condition: Callable[[], object], otherwise: Callable[[], str]) ->
 
 
 class Launcher:
-    """The command line on a data folder of its own, on free ports, in a process group of its own as under a shell."""
+    """Runs the command line on the given data folder, on free ports, in its own process group as a shell would."""
 
     def __init__(self, data: Path, *, user: str | None = None) -> None:
         self.data = data
@@ -62,7 +62,7 @@ class Launcher:
         return self._output.read_text()
 
     def up(self) -> None:
-        """Starts it and waits until it says that it is ready."""
+        """Starts the system and waits until the launcher reports that it is ready."""
         with self._output.open("wb") as output:
             self._up = subprocess.Popen(
                 self._command("up"),
@@ -83,7 +83,7 @@ class Launcher:
         assert text in self.output, self.output
 
     def call(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Runs it to its end, as from another terminal."""
+        """Runs a command until it ends, as from another terminal."""
         return subprocess.run(
             self._command(command),
             cwd=ROOT,
@@ -109,11 +109,11 @@ class Launcher:
         return False
 
     def services(self) -> dict[str, int]:
-        """The pid of each part that runs."""
+        """The pid of each running part, by its name."""
         return {path.stem: json.loads(path.read_text())["pid"] for path in self.data.glob("*.pid")}
 
     def left_running(self) -> list[str]:
-        """All processes that work in the data folder, in whatever way they came there."""
+        """All processes whose working folder is in the data folder, whoever started them."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
@@ -134,7 +134,7 @@ def launcher(tmp_path: Path) -> Iterator[Launcher]:
 
 
 @pytest.mark.parametrize("variable", ["SCORE_MAKER_PORT", "LINE_PROVIDER_LISTEN"])
-def test_a_taken_port_is_told_with_the_variable_that_changes_it_before_anything_starts(
+def test_a_port_in_use_is_reported_before_anything_starts_with_the_variable_that_changes_it(
     variable: str, launcher: Launcher
 ) -> None:
     address = Address.parse(f"127.0.0.1:{launcher.environment[variable].rpartition(':')[2]}")
@@ -150,7 +150,7 @@ def test_a_taken_port_is_told_with_the_variable_that_changes_it_before_anything_
 @pytest.mark.parametrize(
     ("variable", "value"), [("SCORE_MAKER_PORT", "http"), ("SCORE_MAKER_PORT", "70000"), ("LINE_PROVIDER_LISTEN", "1")]
 )
-def test_a_port_that_is_none_is_told_in_a_sentence(variable: str, value: str, launcher: Launcher) -> None:
+def test_an_invalid_port_is_reported_in_one_sentence(variable: str, value: str, launcher: Launcher) -> None:
     launcher.environment[variable] = value
     refused = launcher.call("up")
     assert refused.returncode == 1
@@ -158,7 +158,7 @@ def test_a_port_that_is_none_is_told_in_a_sentence(variable: str, value: str, la
     assert refused.stderr.count("\n") == 1
 
 
-def test_down_where_nothing_runs_is_no_error(launcher: Launcher) -> None:
+def test_down_succeeds_when_nothing_runs(launcher: Launcher) -> None:
     down = launcher.call("down")
     assert (down.returncode, down.stdout, down.stderr) == (0, "scoreline: nothing is running\n", "")
 
@@ -166,10 +166,10 @@ def test_down_where_nothing_runs_is_no_error(launcher: Launcher) -> None:
 def test_there_is_no_token_before_the_first_run(launcher: Launcher) -> None:
     token = launcher.call("token")
     assert (token.returncode, token.stdout) == (1, "")
-    assert token.stderr == "scoreline: There is no token yet: `make up` makes one.\n"
+    assert token.stderr == "scoreline: There is no token yet: `make up` generates one.\n"
 
 
-def test_one_runs_for_a_folder_restarts_what_dies_and_ends_cleanly_by_ctrl_c(launcher: Launcher) -> None:
+def test_one_supervisor_per_folder_restarts_dead_processes_and_ctrl_c_stops_it_cleanly(launcher: Launcher) -> None:
     launcher.up()
     assert f"http://localhost:{launcher.http.port}/docs" in launcher.output
     assert f"http://localhost:{launcher.http.port}/ops, with the token that `make token` prints" in launcher.output
@@ -182,7 +182,7 @@ def test_one_runs_for_a_folder_restarts_what_dies_and_ends_cleanly_by_ctrl_c(lau
 
     second = launcher.call("up")
     assert second.returncode == 1
-    assert f"running here already, as process {launcher.process.pid}" in second.stderr
+    assert f"already running here, as process {launcher.process.pid}" in second.stderr
 
     before = launcher.services()
     for name in ("score_maker", "score_maker_postgres"):
@@ -199,13 +199,13 @@ def test_one_runs_for_a_folder_restarts_what_dies_and_ends_cleanly_by_ctrl_c(lau
     assert launcher.left_running() == []
 
 
-def test_after_a_killed_supervisor_the_next_cleans_up_and_continues_and_another_terminal_stops_it(
+def test_after_a_kill_the_next_supervisor_cleans_up_and_continues_and_another_terminal_stops_it(
     launcher: Launcher,
 ) -> None:
     launcher.up()
     secrets = (launcher.data / "secrets.json").read_text()
     before = [event["event_id"] for event in launcher.get("/events?limit=100")["events"]]
-    # The others stop by themselves as their supervisor dies. This one is kept from hearing of it for a while.
+    # The others receive their stop signal when the supervisor dies. This one cannot handle it while it is suspended.
     held = psutil.Process(launcher.services()["score_maker"])
     held.suspend()
     launcher.process.kill()
@@ -240,14 +240,14 @@ def test_a_second_ctrl_c_kills(launcher: Launcher) -> None:
 
 @pytest.fixture
 def nobodys_launcher() -> Iterator[Launcher]:
-    """Of an ordinary user, on a folder whose path has spaces and is too long for a socket."""
+    """Run by an ordinary user, on a folder whose path has spaces and is too long for a socket."""
     if os.geteuid() != 0:
-        pytest.skip("the other tests run as an ordinary user already")
+        pytest.skip("the other tests already run as an ordinary user")
     account = pwd.getpwnam("nobody")
     try:
         subprocess.run([sys.executable, "-c", "import devstack.system"], cwd=ROOT, user=account.pw_uid, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"this checkout or its Python is closed to an ordinary user: {error}")
+        pytest.skip(f"an ordinary user cannot read this checkout or run its Python: {error}")
     home = Path(tempfile.mkdtemp(prefix="an ordinary user's checkout ")) / ("long" * 30)
     home.mkdir()
     for folder in (home, home.parent):
@@ -258,7 +258,9 @@ def nobodys_launcher() -> Iterator[Launcher]:
     shutil.rmtree(home.parent)
 
 
-def test_it_works_for_an_ordinary_user_who_then_has_to_stay_the_same(nobodys_launcher: Launcher) -> None:
+def test_an_ordinary_user_can_run_it_and_then_no_other_user_on_that_folder(
+    nobodys_launcher: Launcher,
+) -> None:
     nobodys_launcher.up()
     assert nobodys_launcher.serves()
     nobodys_launcher.process.send_signal(signal.SIGHUP)

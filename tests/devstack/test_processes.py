@@ -1,4 +1,4 @@
-"""One supervised process, played by a few lines of Python."""
+"""One supervised process; a few lines of Python stand in for a service."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ child.wait()
 
 @pytest.fixture
 def python(tmp_path: Path) -> Callable[[str], Process]:
-    """A process that runs the given program and is ready when it has written a number."""
+    """Makes a process that runs the given program and is ready once it has written a number."""
 
     def python(program: str) -> Process:
         async def has_written() -> bool:
@@ -42,28 +42,28 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-async def test_it_is_out_of_reach_of_the_terminals_ctrl_c(python: Callable[[str], Process]) -> None:
+async def test_the_terminals_ctrl_c_does_not_reach_it(python: Callable[[str], Process]) -> None:
     async with python(f"print(1, flush=True); {SLEEPER}") as process:
         assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid
 
 
-async def test_one_that_ends_before_it_is_ready_is_told_with_its_last_words(python: Callable[[str], Process]) -> None:
+async def test_the_error_about_an_early_end_has_the_last_output(python: Callable[[str], Process]) -> None:
     with pytest.raises(CannotStart, match=r"(?s)player ended with exit code 1 before it was ready\..*nothing works"):
         await python("import sys; sys.exit('nothing works')").start()
 
 
-async def test_one_whose_settings_are_wrong_is_told_by_its_own_sentence(python: Callable[[str], Process]) -> None:
+async def test_the_error_about_wrong_settings_is_the_services_own_sentence(python: Callable[[str], Process]) -> None:
     program = "import sys; print('NAME: is missing.', file=sys.stderr); sys.exit(2)"
     with pytest.raises(CannotStart, match=r"^player cannot start\. NAME: is missing\.$"):
         await python(program).start()
 
 
-async def test_a_command_that_does_not_exist_is_told(tmp_path: Path) -> None:
+async def test_a_command_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="No such file"):
         await Process("missing", [tmp_path / "missing"], state=tmp_path).run()
 
 
-async def test_killing_it_takes_its_descendants_along(python: Callable[[str], Process]) -> None:
+async def test_killing_it_kills_its_descendants(python: Callable[[str], Process]) -> None:
     async with python(PARENT) as process:
         child = int(process.output())
         await process.kill()
@@ -71,7 +71,7 @@ async def test_killing_it_takes_its_descendants_along(python: Callable[[str], Pr
         assert is_gone(child)
 
 
-async def test_it_can_be_started_again_and_its_output_is_that_of_the_last_run(
+async def test_it_can_be_restarted_and_its_output_is_that_of_the_last_run(
     python: Callable[[str], Process],
 ) -> None:
     async with python(f"import os; print(os.getpid(), flush=True); {SLEEPER}") as process:
@@ -84,7 +84,7 @@ async def test_it_can_be_started_again_and_its_output_is_that_of_the_last_run(
         assert process.log.read_text() == f"{first}\n{process.pid}\n"
 
 
-async def test_given_up_while_it_starts_it_does_not_stay(tmp_path: Path) -> None:
+async def test_cancelling_its_start_stops_it(tmp_path: Path) -> None:
     async def never() -> bool:
         return False
 
@@ -98,7 +98,7 @@ async def test_given_up_while_it_starts_it_does_not_stay(tmp_path: Path) -> None
     assert not process.running
 
 
-async def test_what_a_dead_supervisor_left_is_found_and_stopped(
+async def test_the_leftovers_of_a_dead_supervisor_are_found_and_stopped(
     python: Callable[[str], Process], tmp_path: Path
 ) -> None:
     process = python(f"print(1, flush=True); {SLEEPER}")
@@ -109,7 +109,7 @@ async def test_what_a_dead_supervisor_left_is_found_and_stopped(
     assert await stop_leftovers(tmp_path) == []
 
 
-async def test_a_stranger_who_got_the_pid_of_a_leftover_is_left_alone(
+async def test_another_process_that_has_the_pid_of_a_leftover_is_not_stopped(
     python: Callable[[str], Process], tmp_path: Path
 ) -> None:
     somewhere = tmp_path / "somewhere else"

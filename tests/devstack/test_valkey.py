@@ -1,4 +1,4 @@
-"""The embedded Valkey answers where its URL says, wherever its folder lies and however often it comes back."""
+"""The embedded Valkey answers at its URL, on any folder and after a restart."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ async def ping(valkey: Valkey) -> bool:
 @pytest.mark.parametrize(
     "name", ["plain", "a folder, with spaces, ' and %20", "long" * 50], ids=["plain", "odd", "long"]
 )
-async def test_it_is_reached_from_any_folder(name: str, tmp_path: Path) -> None:
+async def test_it_is_reachable_on_any_folder(name: str, tmp_path: Path) -> None:
     async with Valkey(tmp_path / name / "valkey") as server:
         assert await ping(server)
 
 
-async def test_it_comes_back_after_a_crash(tmp_path: Path) -> None:
+async def test_it_restarts_after_a_crash(tmp_path: Path) -> None:
     async with Valkey(tmp_path / "valkey") as server:
         await server.kill()
         await server.start()
