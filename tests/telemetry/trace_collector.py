@@ -9,7 +9,7 @@ import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CollectedSpan:
     service: str
     name: str
@@ -48,13 +48,13 @@ def _spans(request: Any) -> Iterator[CollectedSpan]:
         for scope in resource.scope_spans:
             for span in scope.spans:
                 yield CollectedSpan(
-                    service,
-                    span.name,
-                    span.trace_id.hex(),
-                    span.span_id.hex(),
-                    span.parent_span_id.hex(),
-                    frozenset(link.span_id.hex() for link in span.links),
-                    _attributes(span.attributes),
+                    service=service,
+                    name=span.name,
+                    trace_id=span.trace_id.hex(),
+                    span_id=span.span_id.hex(),
+                    parent_id=span.parent_span_id.hex(),
+                    linked_ids=frozenset(link.span_id.hex() for link in span.links),
+                    attributes=_attributes(span.attributes),
                 )
 
 

@@ -41,8 +41,13 @@ def main() -> None:
     parser.add_argument("--faults-a-minute", type=float, default=40, help="each costs the raters some seconds")
     parser.add_argument("--calm", action="store_true", help="break nothing, with ever new raters: what grows, grows")
     arguments = parser.parse_args()
-    plan = Plan(arguments.seed, arguments.minutes * 60, raters=arguments.raters, habits=Habits(waits=0.2))
-    plan = replace(plan, faults_a_minute=arguments.faults_a_minute)
+    plan = Plan(
+        seed=arguments.seed,
+        seconds=arguments.minutes * 60,
+        raters=arguments.raters,
+        habits=Habits(waits=0.2),
+        faults_a_minute=arguments.faults_a_minute,
+    )
     if arguments.calm:
         plan = replace(plan, faults=(), habits=replace(plan.habits, farewells=_FAREWELLS))
     _say(f"seed {plan.seed}, {arguments.minutes:g} min; SEED={plan.seed} replays it")

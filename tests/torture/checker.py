@@ -40,7 +40,7 @@ class Totals:
         return "high_score" if self.sum >= _HIGH_SCORE_FROM * self.count else "low_score"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
     """What both databases hold of the events of a run."""
 
@@ -59,11 +59,11 @@ class Records:
             applied = await theirs.fetch("SELECT * FROM applied_scores WHERE event_id = ANY($1)", event_ids)
             events = await theirs.fetch("SELECT * FROM events WHERE event_id = ANY($1)", event_ids)
         return cls(
-            {_key(row): dict(row) for row in scores},
-            [dict(row) for row in waiting],
-            {row["event_id"]: dict(row) for row in final},
-            {_key(row): dict(row) for row in applied},
-            {row["event_id"]: dict(row) for row in events},
+            scores={_key(row): dict(row) for row in scores},
+            waiting=[dict(row) for row in waiting],
+            final_results={row["event_id"]: dict(row) for row in final},
+            applied={_key(row): dict(row) for row in applied},
+            events={row["event_id"]: dict(row) for row in events},
         )
 
 

@@ -34,7 +34,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """A deadline that was set, or a cancellation where it is None; `told` is the event as the answer described it."""
 
@@ -81,10 +81,14 @@ class Event:
         return any(change.deadline is None and change.sent_at <= until for change in self._all_changes())
 
     def _all_changes(self) -> list[Change]:
-        return self.changes + ([Change(*self.under_way, FOREVER, events_pb2.Event())] if self.under_way else [])
+        if self.under_way is None:
+            return self.changes
+        deadline, sent_at = self.under_way
+        under_way = Change(deadline=deadline, sent_at=sent_at, answered_at=FOREVER, told=events_pb2.Event())
+        return [*self.changes, under_way]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Organiser:
     """Makes events and changes them, straight at line_provider, repeating each call until it is answered."""
 
@@ -111,7 +115,8 @@ class Organiser:
                 if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
                     raise
                 created = await self._find(request.external_id)
-        event = self.events[created.event_id] = Event(created.event_id, [Change(deadline, sent_at, now(), created)])
+        made = Change(deadline=deadline, sent_at=sent_at, answered_at=now(), told=created)
+        event = self.events[created.event_id] = Event(created.event_id, [made])
         return event
 
     async def move_deadline(self, event: Event, deadline: datetime) -> None:
@@ -141,7 +146,7 @@ class Organiser:
             request = events_pb2.GetEventRequest(event_id=event.event_id)
             told = (await self._call(lambda stub: stub.GetEvent(request, timeout=_RPC_SECONDS))).event
         if told.HasField("cancelled_at") if deadline is None else told.deadline.ToDatetime(tzinfo=UTC) == deadline:
-            event.changes.append(Change(deadline, sent_at, now(), told))
+            event.changes.append(Change(deadline=deadline, sent_at=sent_at, answered_at=now(), told=told))
         event.under_way = None
 
     async def _find(self, external_id: str) -> events_pb2.Event:

@@ -39,7 +39,7 @@ class NoOccasion(Exception):
     """What the fault waits for did not come."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Theatre:
     """What the faults have to do with: the arena, and what happens to events."""
 

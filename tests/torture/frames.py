@@ -25,7 +25,7 @@ _APPLY_SCORES = re.compile(rb"\x00....\x0a.\x08[\x80-\xff]*[\x00-\x7f]\x12\x10",
 _REMEMBERED_CHANGES = 3_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     kind: int
     ends_stream: bool
@@ -49,11 +49,16 @@ class FrameReader:
             if len(self._pending) < end:
                 return
             kind, flags, stream = self._pending[3], self._pending[4], int.from_bytes(self._pending[5:9]) & 0x7FFFFFFF
-            yield Frame(kind, bool(flags & _END_STREAM), stream, bytes(self._pending[_FRAME_HEADER:end]))
+            yield Frame(
+                kind=kind,
+                ends_stream=bool(flags & _END_STREAM),
+                stream=stream,
+                payload=bytes(self._pending[_FRAME_HEADER:end]),
+            )
             del self._pending[:end]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Traffic:
     """What has passed in the way of ratings, repeats among them."""
 

@@ -40,7 +40,7 @@ class Word:
     accepted_at: datetime
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Told:
     """What one rater knows of one score."""
 
@@ -107,7 +107,7 @@ class RefusedWord:
     problem: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class History:
     """All that all clients were told. Each answer is held against what was told before, as it comes."""
 

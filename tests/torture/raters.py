@@ -17,7 +17,7 @@ _LITTLE_PATIENCE_SECONDS = (0, 0.03)
 _PREFER_WAITING = "wait=2"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
     """How raters behave. `pause` is the longest between two requests; the shares add up to 1 with those of ratings."""
 

@@ -32,7 +32,7 @@ _DIVERGENCE = re.compile(r"divergence\S* .*?event_id\S*?=\S*?(\d+)")
 _LOGGED_ERROR = re.compile(r"\[(?:error|critical) *\S*\] *(\S+)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a run does; the same plan does the same, as far as chance is ours."""
 
@@ -46,7 +46,7 @@ class Plan:
     peace_within: float = PEACE_WITHIN_SECONDS
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Outcome:
     """What came of it."""
 
@@ -73,8 +73,8 @@ async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sent
         keeper.endings.clear()
         keeper.crashes.clear()
     async with grpc.aio.insecure_channel(arena.system.grpc_address) as channel:
-        organiser = Organiser(channel, arena.system.admin_token)
-        theatre = Theatre(arena, organiser, channel)
+        organiser = Organiser(channel=channel, admin_token=arena.system.admin_token)
+        theatre = Theatre(arena=arena, organiser=organiser, channel=channel)
         for _ in range(plan.events):
             await organiser.create(open_for=timedelta(hours=1))
         nemesis = Nemesis(theatre, plan.faults, random.Random(rng.random()), faults_a_minute=plan.faults_a_minute)
@@ -105,18 +105,18 @@ async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sent
     ]
     violations += logs.violations(organiser.events)
     return Outcome(
-        plan,
-        seconds,
-        history,
-        organiser.events,
-        nemesis.deeds,
-        theatre,
-        violations,
-        peace_seconds,
-        samples,
-        logs.errors(),
-        [crash for keeper in arena.keepers.values() for crash in keeper.crashes],
-        _count(records),
+        plan=plan,
+        seconds=seconds,
+        history=history,
+        events=organiser.events,
+        deeds=nemesis.deeds,
+        theatre=theatre,
+        violations=violations,
+        peace_seconds=peace_seconds,
+        samples=samples,
+        logged_errors=logs.errors(),
+        crashes=[crash for keeper in arena.keepers.values() for crash in keeper.crashes],
+        recorded=_count(records),
     )
 
 

@@ -60,7 +60,7 @@ async def sabotaged(arena: Arena, sabotage: str) -> AsyncIterator[None]:
     arena.settings |= {NAME: sabotage, "PYTHONPATH": str(Path(__file__).with_name("sabotaged"))}
     try:
         await asyncio.gather(*(arena.restart(process) for process in processes[service]))
-        await eventually(is_gone)
+        await eventually(is_gone, within=90)
         yield
     finally:
         del arena.settings[NAME], arena.settings["PYTHONPATH"]
@@ -72,13 +72,13 @@ def _under(*inflicts: Inflict, habits: Habits | None = None) -> Scenario:
 
     async def scenario(arena: Arena) -> list[Violation]:
         plan = Plan(
-            _SEED,
-            _SECONDS,
-            60,
-            12,
-            habits or Habits(),
-            [fault_of(inflict) for inflict in inflicts],
-            _PEACE_WITHIN_SECONDS,
+            seed=_SEED,
+            seconds=_SECONDS,
+            raters=60,
+            events=12,
+            habits=habits or Habits(),
+            faults=[fault_of(inflict) for inflict in inflicts],
+            peace_within=_PEACE_WITHIN_SECONDS,
         )
         return (await run(arena, plan)).violations
 
@@ -92,7 +92,7 @@ async def worker_outlives_its_lease(arena: Arena) -> list[Violation]:
     rater = Rater(arena.system.http, history, random.Random(_SEED), lambda _: event)
     async with AsyncExitStack() as stack:
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(arena.system.grpc_address))
-        organiser = Organiser(channel, arena.system.admin_token)
+        organiser = Organiser(channel=channel, admin_token=arena.system.admin_token)
         others = await stack.enter_async_context(AsyncExitStack())
         for worker in arena.workers:
             await others.enter_async_context(arena.keepers[worker.name].down())
@@ -136,7 +136,7 @@ async def batches_name_their_events_crosswise(arena: Arena) -> list[Violation]:
     async with AsyncExitStack() as stack:
         stack.callback(rater.close)
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(arena.system.grpc_address))
-        organiser = Organiser(channel, arena.system.admin_token)
+        organiser = Organiser(channel=channel, admin_token=arena.system.admin_token)
         chosen += [await organiser.create(open_for=timedelta(hours=1)) for _ in range(3)]
         for event in chosen:
             await rater.rate(event, 4)
