@@ -1,7 +1,7 @@
-"""How fast the outbox drains, and whether that depends on how full it is: `make drain ROWS=1000000`.
+"""How fast the outbox drains, and whether that depends on its size: `make drain ROWS=1000000`.
 
-The worker is away while ratings come in, and then comes back. What it settles per second is shown for each tenth of
-the backlog, beside the same worker's pace through a small one, before and after, in the same run.
+The worker is stopped while ratings are accepted, and then started. The ratings settled per second are shown for each
+tenth of the backlog, beside the same worker's pace through a small backlog before and after, in the same run.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import psutil
 import uvloop
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from benchmarks.looking import processor_seconds, total
+from benchmarks.process_stats import processor_seconds, total
 from devstack.addresses import Address
 from devstack.system import System
 from score_maker.identity.anonymous import new_rater_id
@@ -37,8 +37,8 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A part of a drain: what was left at its end, ratings settled per second, and of the worker the processor time
-    that each took (µs) and its memory (MiB)."""
+    """A part of a drain: the messages left at its end, the ratings settled per second, and the worker's processor time
+    per rating (µs) and resident memory (MiB)."""
 
     left: int
     per_second: float
@@ -47,7 +47,7 @@ class Stretch:
 
 
 class Drain:
-    """A system whose worker can be asked how much it has settled."""
+    """A system whose worker serves metrics, from which its progress is read. `options` are those of System."""
 
     def __init__(self, data: Path, **options: Any) -> None:
         self._metrics = Address.free()
@@ -55,15 +55,15 @@ class Drain:
         self.system = System(data, settings=settings, **options)
 
     async def fill(self, backlog: int, of_events: Sequence[int] = ()) -> float:
-        """Sends the worker away and has so many ratings accepted; answers with how many that were a second."""
+        """Stops the worker and accepts `backlog` ratings; returns how many per second."""
         await self.system.arq_worker.stop()
         return await fill(self.system, backlog, of_events)
 
     async def measure(self, backlog: int, *, stretches: int = 1) -> list[Stretch]:
-        """Has the worker drain what was filled in."""
+        """Starts the worker and measures how it drains `backlog` messages, in stretches of equal length."""
         worker = self.system.arq_worker
         await worker.start()
-        # Its start is not its pace.
+        # The pace is measured from the first settled batch on, so that the start of the process does not count.
         done = await self._until_settled(1)
         began, used, result = time.monotonic(), processor_seconds(worker), []
         for goal in (backlog * stretch // stretches for stretch in range(1, stretches + 1)):
@@ -89,9 +89,9 @@ class Drain:
 
 
 async def fill(system: System, ratings: int, of_events: Sequence[int] = ()) -> float:
-    """Accepts ratings as score_maker does, each of somebody new, spread over these events or those that can be rated.
+    """Accepts ratings by the statement of score_maker, each of a new rater, in groups of GROUP.
 
-    Answers with how many that were a second.
+    The ratings are spread evenly over `of_events`, or over the events that are open. Returns ratings per second.
     """
     engine = create_async_engine(system.score_maker_database_url)
     events = itertools.cycle(of_events or await asyncio.to_thread(open_events, system))
@@ -99,7 +99,10 @@ async def fill(system: System, ratings: int, of_events: Sequence[int] = ()) -> f
     began = time.perf_counter()
     for start in range(0, ratings, GROUP):
         size = min(GROUP, ratings - start)
-        group = [Submission(next(events), new_rater_id(), 1 + nth % 5, deadline) for nth in range(size)]
+        group = [
+            Submission(event_id=next(events), rater_id=new_rater_id(), value=1 + nth % 5, deadline=deadline)
+            for nth in range(size)
+        ]
         async with engine.begin() as connection:
             await accept.submit(connection, group)
     per_second = ratings / (time.perf_counter() - began)
@@ -108,7 +111,7 @@ async def fill(system: System, ratings: int, of_events: Sequence[int] = ()) -> f
 
 
 def open_events(system: System) -> list[int]:
-    """The first of those that can be rated."""
+    """Returns the ids of the first 50 events that can be rated."""
     with urlopen(f"{system.http_url}/events?phase=open&limit=50", timeout=5) as response:
         return [event["event_id"] for event in json.load(response)["events"]]
 
@@ -124,7 +127,7 @@ async def _main(rows: int, data: Path) -> None:
         small_after = await drain.measure(SMALL_BACKLOG)
     paces = [stretch.per_second for stretch in small_before + small_after]
     pace = sum(paces) / len(paces)
-    print(f"\n{'left':>10} {'ratings/s':>10} {'of the small pace':>18} {'worker: µs each':>16} {'MiB':>5}")
+    print(f"\n{'left':>10} {'ratings/s':>10} {'of the small one':>18} {'µs per rating':>16} {'MiB':>5}")
     for each in small_before + stretches + small_after:
         ratio = each.per_second / pace
         print(f"{each.left:>10} {each.per_second:>10.0f} {ratio:>18.2f} {each.processor:>16.0f} {each.memory:>5.0f}")
@@ -132,7 +135,7 @@ async def _main(rows: int, data: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.drain", description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="size of the large backlog (default: 1,000,000)")
     data = Path(tempfile.mkdtemp(prefix="scoreline-drain-"))
     try:
         uvloop.run(_main(parser.parse_args().rows, data))

@@ -1,10 +1,10 @@
-"""What the figures become as the tables grow, and where all load is on one event.
+"""How throughput changes as the tables grow, and when all load is on one event.
 
-A small system and a large one take turns on the same machine.
+A small system and a large one are measured in turns on the same machine.
 """
 
 import asyncio
-import statistics
+from functools import partial
 from pathlib import Path
 
 from httpx import AsyncClient
@@ -13,18 +13,19 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from benchmarks import load, wrk
 from benchmarks.drain import Drain, open_events
+from benchmarks.rounds import in_turns
 from devstack.system import System
 
 RATINGS = 50_000
 FEW_STORED = 1_000
 MANY_EVENTS = 100_000
 
-# The same ratings in both databases, so that there is nothing to reconcile.
+# Both databases get the same ratings, so that there is nothing to reconcile.
 _RATINGS = """
     FROM generate_series(1, :count) AS nth
     CROSS JOIN LATERAL (SELECT (CAST(:event_ids AS bigint[]))[1 + nth % :events] AS event_id) AS rated
 """
-# Of version 7, as score_maker makes them, one each millisecond.
+# UUIDs of version 7, as score_maker makes them, one for each millisecond.
 _RATER_ID = "(lpad(to_hex(1760000000000 + nth), 12, '0') || '7' || substr(md5(nth::text), 14))::uuid"
 _STORE_CONFIRMED = text(f"""
     INSERT INTO scores (
@@ -59,57 +60,61 @@ _ADD_EVENTS = text("""
 _LAST_EVENT = f"Event {MANY_EVENTS}"
 
 
-async def measure(data: Path, *, stored: int, rounds: int) -> dict[str, float]:
-    """Each figure of the large system as a share of the small one's in the same round, the median of the rounds."""
-    return await _of_events(data, rounds=rounds) | await _of_ratings(data, stored=stored, rounds=rounds)
+# A name, and the figures of the large and of the small system, one for each round, per second.
+Growth = tuple[str, list[float], list[float]]
 
 
-async def _of_events(data: Path, *, rounds: int) -> dict[str, float]:
-    shares: list[float] = []
+async def measure(data: Path, *, stored: int, rounds: int) -> list[Growth]:
+    return [*await _of_events(data, rounds=rounds), *await _of_ratings(data, stored=stored, rounds=rounds)]
+
+
+async def _of_events(data: Path, *, rounds: int) -> list[Growth]:
     async with System(data / "few_events") as few, System(data / "many_events") as many:
         await _execute(many.line_provider_database_url, _ADD_EVENTS, {"count": MANY_EVENTS})
-        # What the database did without line_provider, that tells nobody of.
+        # line_provider publishes only its own changes; after a restart it reads all events from its database.
         await many.line_provider.stop()
         await many.line_provider.start()
         async with AsyncClient(base_url=many.http_url) as client:
             while (await client.get("/events?sort=newest&limit=1")).json()["events"][0]["title"] != _LAST_EVENT:
                 await asyncio.sleep(1)
-        # The first of anything is slower.
+        # The first requests fill caches and are slower.
         for system in (few, many):
             await _lists(system, data)
-        for _ in range(rounds):
-            few_events, many_events = [await _lists(system, data) for system in (few, many)]
-            shares.append(many_events / few_events)
-    return {f"GET /events, {MANY_EVENTS:,} events against 104": statistics.median(shares)}
+        lists = await in_turns({"few": partial(_lists, few, data), "many": partial(_lists, many, data)}, rounds)
+    return [(f"GET /events, {MANY_EVENTS:,} events against 104", lists["many"], lists["few"])]
 
 
-async def _of_ratings(data: Path, *, stored: int, rounds: int) -> dict[str, float]:
-    shares: dict[str, list[float]] = {}
+async def _of_ratings(data: Path, *, stored: int, rounds: int) -> list[Growth]:
     small, large = Drain(data / "small"), Drain(data / "large")
     async with small.system, large.system:
         await _store(small.system, FEW_STORED)
         await _store(large.system, stored)
         for drain in (small, large):
             await _ratings(drain)
-        for _ in range(rounds):
-            few, many = [await _ratings(drain) for drain in (small, large)]
-            hot = await _ratings(small, one_event=True)
-            for name, share in (
-                (f"taking ratings, {stored:,} stored against {FEW_STORED:,}", many[0] / few[0]),
-                (f"settling ratings, {stored:,} stored against {FEW_STORED:,}", many[1] / few[1]),
-                ("taking ratings, all of one event", hot[0] / few[0]),
-                ("settling ratings, all of one event", hot[1] / few[1]),
-            ):
-                shares.setdefault(name, []).append(share)
-    return {name: statistics.median(measured) for name, measured in shares.items()}
+        paces = await in_turns(
+            {
+                "few": partial(_ratings, small),
+                "many": partial(_ratings, large),
+                "one event": partial(_ratings, small, one_event=True),
+            },
+            rounds,
+        )
+    accepted = {name: [each[0] for each in measured] for name, measured in paces.items()}
+    settled = {name: [each[1] for each in measured] for name, measured in paces.items()}
+    return [
+        (f"accepting ratings, {stored:,} stored against {FEW_STORED:,}", accepted["many"], accepted["few"]),
+        (f"settling ratings, {stored:,} stored against {FEW_STORED:,}", settled["many"], settled["few"]),
+        ("accepting ratings, all of one event", accepted["one event"], accepted["few"]),
+        ("settling ratings, all of one event", settled["one event"], settled["few"]),
+    ]
 
 
 async def _ratings(drain: Drain, *, one_event: bool = False) -> tuple[float, float]:
-    """Taken a second, and settled a second."""
+    """Ratings accepted per second, and settled per second."""
     events = open_events(drain.system)[: 1 if one_event else None]
-    taken = await drain.fill(RATINGS, events)
+    accepted = await drain.fill(RATINGS, events)
     (settling,) = await drain.measure(RATINGS)
-    return taken, settling.per_second
+    return accepted, settling.per_second
 
 
 async def _lists(system: System, data: Path) -> float:

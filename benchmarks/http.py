@@ -1,18 +1,18 @@
-"""What score_maker makes of HTTP beside the framework alone, and beside its database alone.
+"""score_maker's HTTP beside what bounds it: the framework, the server below it, and its database.
 
-All serve the same, taking turns, each from one process on the same machine as the load. Ratings are taken twice: with
-arq_worker stopped, which is score_maker and its database alone, and while arq_worker and line_provider work through
-them on the same processors.
+All answer the same requests, in turns, each from one process on the machine that also makes the load. Ratings are
+measured twice: with arq_worker stopped, which is score_maker and its database alone, and while arq_worker and
+line_provider relay and settle them on the same processors.
 """
 
 import asyncio
 import math
 import re
 import secrets
-import statistics
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -21,11 +21,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from benchmarks import load, wrk
 from benchmarks.drain import open_events
-from benchmarks.looking import processor_seconds
+from benchmarks.process_stats import processor_seconds
+from benchmarks.rounds import in_turns
 from devstack.addresses import Address
+from devstack.environment import MANY_RATERS
 from devstack.postgres import binaries
 from devstack.processes import Process
-from devstack.system import MANY_RATERS, System
+from devstack.system import System
 
 _INSERTS = """
 \\set event random(1, 50)
@@ -39,87 +41,84 @@ COMMIT;
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Medians over the rounds; p50 and p99 in milliseconds."""
+    """One measurement: answers per second, percentiles of the latency in milliseconds, and the processor time per
+    answer in microseconds. NaN where a figure is not measured."""
 
     per_second: float
     p50: float
     p99: float
     cpu_microseconds: float
 
-    @classmethod
-    def median(cls, each: Sequence["Figures"]) -> "Figures":
-        return cls(*(statistics.median(getattr(figures, field.name) for figures in each) for field in fields(cls)))
 
-
-Measuring = Callable[[], Awaitable[Figures]]
-
-NOOP = "no-op"
 SCORE_MAKER = "score_maker"
+NOOP = "no-op"
+RAW_ASGI = "raw ASGI"
 PGBENCH = "pgbench"
 
 GET_EVENTS = "GET /events"
 POST_SCORE = "POST …/score, nothing relayed"
 POST_SCORE_RELAYED = "POST …/score, relayed meanwhile"
 
+# The modules of the servers that score_maker is compared with.
+_ANCHORS = {NOOP: "benchmarks.noop", RAW_ASGI: "benchmarks.raw_asgi"}
 
-async def measure(data: Path, *, rounds: int, seconds: float) -> dict[str, dict[str, Figures]]:
-    """The figures of each server, by the requests that it was sent."""
+
+async def measure(data: Path, *, rounds: int, seconds: float) -> dict[str, dict[str, list[Figures]]]:
+    """The figures of each round, by the requests and by the server that answered them."""
     secret = secrets.token_hex(32)
     settings = {**MANY_RATERS, "SCORE_MAKER_SECRET_KEY": secret}
-    noop_address = Address.free()
-    noop = Process(
-        NOOP,
-        [sys.executable, "-m", "benchmarks.noop", str(noop_address.port)],
-        state=data,
-        folder=Path.cwd(),
-        is_ready=lambda: asyncio.to_thread(_answers, f"http://{noop_address}/events"),
-    )
     tokens = load.tokens(data / "tokens", secret)
-    async with System(data, settings=settings) as system, noop:
+    async with AsyncExitStack() as stack:
+        system = await stack.enter_async_context(System(data, settings=settings))
+        servers = {SCORE_MAKER: (system.score_maker, system.http_url)}
+        for name, module in _ANCHORS.items():
+            anchor, url = _anchor(name, module, data)
+            servers[name] = (await stack.enter_async_context(anchor), url)
         events = await asyncio.to_thread(open_events, system)
         script = data / "load.lua"
 
-        def requests_to(process: Process, url: str, requests: Callable[[], str]) -> Measuring:
-            return lambda: _requests(process, url, script, requests(), seconds=seconds)
+        def each_server(requests: Callable[[], str]) -> dict[str, Callable[[], Awaitable[Figures]]]:
+            def measuring(process: Process, url: str) -> Callable[[], Awaitable[Figures]]:
+                return lambda: _requests(process, url, script, requests(), seconds=seconds)
 
-        def both(requests: Callable[[], str]) -> dict[str, Measuring]:
-            return {
-                NOOP: requests_to(noop, f"http://{noop_address}", requests),
-                SCORE_MAKER: requests_to(system.score_maker, system.http_url, requests),
-            }
+            return {name: measuring(process, url) for name, (process, url) in servers.items()}
 
-        def rate() -> str:
+        def ratings() -> str:
             return load.rate(tokens, events)
 
         await system.arq_worker.stop()
-        results = {GET_EVENTS: await _in_turns(both(lambda: load.LIST_EVENTS), rounds)}
+        results = {GET_EVENTS: await in_turns(each_server(lambda: load.LIST_EVENTS), rounds)}
         inserts = {PGBENCH: lambda: _inserts(system.score_maker_database_url, data / "inserts.sql", seconds=seconds)}
-        results[POST_SCORE] = await _in_turns(both(rate) | inserts, rounds)
-        await _forget_ratings(system.score_maker_database_url)
+        results[POST_SCORE] = await in_turns(each_server(ratings) | inserts, rounds)
+        await _delete_ratings(system.score_maker_database_url)
         await system.arq_worker.start()
-        results[POST_SCORE_RELAYED] = await _in_turns(both(rate), rounds)
+        results[POST_SCORE_RELAYED] = await in_turns(each_server(ratings), rounds)
     return results
 
 
-async def _in_turns(servers: Mapping[str, Measuring], rounds: int) -> dict[str, Figures]:
-    measured: dict[str, list[Figures]] = {name: [] for name in servers}
-    for _ in range(rounds):
-        for name, measuring in servers.items():
-            measured[name].append(await measuring())
-    return {name: Figures.median(each) for name, each in measured.items()}
+def _anchor(name: str, module: str, data: Path) -> tuple[Process, str]:
+    url = f"http://{(address := Address.free())}"
+    process = Process(
+        name,
+        [sys.executable, "-m", module, str(address.port)],
+        state=data,
+        folder=Path.cwd(),
+        is_ready=lambda: asyncio.to_thread(_answers, f"{url}/events"),
+    )
+    return process, url
 
 
 async def _requests(process: Process, url: str, script: Path, requests: str, *, seconds: float) -> Figures:
     before = processor_seconds(process)
     counted = await wrk.run(url, script, requests, seconds=seconds)
-    cpu = (processor_seconds(process) - before) / (counted.per_second * seconds)
-    return Figures(counted.per_second, counted.p50, counted.p99, cpu * 1e6)
+    cpu = (processor_seconds(process) - before) / counted.requests
+    return Figures(per_second=counted.per_second, p50=counted.p50, p99=counted.p99, cpu_microseconds=cpu * 1e6)
 
 
 async def _inserts(database_url: str, script: Path, *, seconds: float) -> Figures:
-    """The two inserts of a rating, in a transaction of their own, from as many clients."""
+    """The two inserts of a rating in a transaction, sent by pgbench from as many clients as wrk has connections."""
     await asyncio.to_thread(script.write_text, _INSERTS)
     url = database_url.replace("+asyncpg", "")
     pgbench = await asyncio.create_subprocess_exec(
@@ -134,15 +133,15 @@ async def _inserts(database_url: str, script: Path, *, seconds: float) -> Figure
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    told, _ = await pgbench.communicate()
-    figures = re.search(r"latency average = ([\d.]+) ms.*tps = ([\d.]+)", told.decode(), re.DOTALL)
+    output, _ = await pgbench.communicate()
+    figures = re.search(r"tps = ([\d.]+)", output.decode())
     if pgbench.returncode or figures is None:
-        raise RuntimeError(f"pgbench failed: {told.decode()}")
-    # It tells no percentiles; the average stands for the median.
-    return Figures(float(figures[2]), float(figures[1]), math.nan, math.nan)
+        raise RuntimeError(f"pgbench failed: {output.decode()}")
+    # pgbench reports no percentiles.
+    return Figures(per_second=float(figures[1]), p50=math.nan, p99=math.nan, cpu_microseconds=math.nan)
 
 
-async def _forget_ratings(database_url: str) -> None:
+async def _delete_ratings(database_url: str) -> None:
     engine = create_async_engine(database_url)
     async with engine.begin() as connection:
         await connection.execute(text("TRUNCATE scores, scores_outbox"))

@@ -29,16 +29,16 @@ request = function() return wrk.format("GET", "/events?limit=50") end
 
 
 def tokens(file: Path, secret_key: str) -> Path:
-    """Writes a token for each of many raters, of the service with that key, to the file."""
+    """Writes the tokens of RATERS raters to the file, one a line, signed with the service's secret key."""
     mint = RaterTokens(secret_key).mint
     file.write_text("\n".join(mint().token for _ in range(RATERS)))
     return file
 
 
 def rate(tokens: Path, events: Sequence[int], *, pause: float = 0) -> str:
-    """Ratings of these events by whoever has the tokens, all at random.
+    """Requests that rate a random event with a random value, each with a random one of the tokens.
 
-    `pause` is how many milliseconds each connection lets go by before a request, on average.
+    `pause` is the mean time in milliseconds that each connection waits before a request.
     """
     script = _POST.format(tokens=tokens, events=", ".join(map(str, events)), seed=secrets.randbelow(2**31))
     return script + _PAUSE.format(twice=round(2 * pause)) if pause else script

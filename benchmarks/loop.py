@@ -1,8 +1,8 @@
-"""Ratings round the whole loop, as raters see it: how many are confirmed a second, how soon each, and what waits.
+"""The whole way of ratings, as raters see it: how many are confirmed per second, how soon, and how many wait.
 
-A rating's way is measured from the transaction that accepts it to the commit that confirms it, by the clock and the
-commit timestamps of one database; for every rating that comes, not for some. Beside it, in the same run, the floor: the
-two commits and the one RPC, each done alone and one after the other, for one rating.
+The latency of a rating runs from the transaction that accepts it to the commit that confirms it, by the clock and the
+commit timestamps of one database; it is measured for every rating, not for a sample. Beside it, in the same run, stands
+the floor: the two commits and the one RPC of one rating, without anything else, one after the other.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 from pathlib import Path
 
-import psutil
 from httpx import AsyncClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -24,8 +23,9 @@ from arq_worker.batch_trace import BatchTrace
 from arq_worker.line_provider_client import LineProviderClient
 from benchmarks import load, wrk
 from benchmarks.drain import open_events
-from devstack.processes import Process
-from devstack.system import MANY_RATERS, System
+from benchmarks.process_stats import memory_mebibytes
+from devstack.environment import MANY_RATERS
+from devstack.system import System
 from score_maker.identity.anonymous import RaterTokens, new_rater_id
 from score_maker.ratings import accept
 from score_maker.ratings.accept import Submission
@@ -37,36 +37,37 @@ ONE_BY_ONE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
-    """How long ratings took, in milliseconds."""
+class Latency:
+    """Percentiles in milliseconds."""
 
     p50: float
     p99: float
 
     @classmethod
-    def of(cls, seconds: Sequence[float]) -> "Ways":
+    def of(cls, seconds: Sequence[float]) -> "Latency":
         hundredths = statistics.quantiles(seconds, n=100)
         return cls(hundredths[49] * 1e3, hundredths[98] * 1e3)
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """What was accepted a second, how many of these waited at the end, and how long each took."""
+class UnderLoad:
+    """Ratings accepted per second, how many of them were not settled when the load ended, and the latency of all."""
 
     per_second: float
-    left: int
-    ways: Ways
+    unsettled: int
+    latency: Latency
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loop:
-    floor: Ways
-    idle: Ways
-    full: Stretch
-    half: Stretch
-    four_fifths: Stretch
+    """`memory` is that of each process at the end, in MiB."""
+
+    floor: Latency
+    idle: Latency
+    full: UnderLoad
+    half: UnderLoad
+    four_fifths: UnderLoad
     memory: dict[str, float]
-    """MiB of each process, at the end."""
 
 
 class _Raters:
@@ -79,20 +80,20 @@ class _Raters:
         self._events = open_events(system)
         self._seconds = seconds
 
-    async def rate(self, *, per_second: float | None = None) -> Stretch:
-        """As many as can be, or about so many a second."""
+    async def rate(self, *, per_second: float | None = None) -> UnderLoad:
+        """Sends as many ratings as the system accepts, or about `per_second`."""
         pause = await self._pause_for(per_second) if per_second else 0
         began = await self._now()
         counted = await self._send(pause, seconds=self._seconds)
-        left = await self._undecided()
-        return Stretch(counted.per_second, left, await self._ways(began))
+        unsettled = await self._unsettled()
+        return UnderLoad(counted.per_second, unsettled, await self._latency(began))
 
     async def _pause_for(self, per_second: float) -> float:
-        """The milliseconds that each connection has to let go by before a request."""
+        """The milliseconds that each connection must wait before a request, so that all send `per_second`."""
         pause = 0.0
         for _ in range(2):
             answered = await self._send(pause, seconds=self._seconds / 4)
-            # What a connection spends on a request besides its pause.
+            # The time that a connection needs for a request besides its pause.
             spent = wrk.CONNECTIONS / answered.per_second * 1e3 - pause
             pause = max(0, wrk.CONNECTIONS / per_second * 1e3 - spent)
         return pause
@@ -101,19 +102,19 @@ class _Raters:
         requests = load.rate(self._tokens, self._events, pause=pause)
         return await wrk.run(self._system.http_url, self._script, requests, seconds=seconds)
 
-    async def rate_one_by_one(self) -> Ways:
-        """Each when the one before has been confirmed, and nobody else does anything."""
+    async def rate_one_by_one(self) -> Latency:
+        """Sends each rating after the one before was confirmed, while nothing else loads the system."""
         began = await self._now()
         async with AsyncClient(base_url=self._system.http_url) as client:
             for event_id in islice(cycle(self._events), ONE_BY_ONE):
                 headers = {"Authorization": f"Bearer {self._mint().token}", "Prefer": "wait=10"}
                 rated = await client.post(f"/events/{event_id}/score", json={"score": 3}, headers=headers)
                 rated.raise_for_status()
-        return await self._ways(began)
+        return await self._latency(began)
 
-    async def floor(self) -> Ways:
-        """The two commits and the RPC without anything around them. The worker must be away."""
-        system, ways = self._system, []
+    async def floor(self) -> Latency:
+        """Measures the two commits and the RPC without anything around them. The worker must be stopped."""
+        system, latencies = self._system, []
         engine = create_engine(system.score_maker_database_url, pool_size=1)
         deadline = datetime.now(UTC) + timedelta(days=1)
         async with LineProviderClient(
@@ -122,25 +123,26 @@ class _Raters:
             for event_id in islice(cycle(self._events), ONE_BY_ONE):
                 began = time.perf_counter()
                 async with autocommit(engine) as connection:
-                    await accept.submit(connection, [Submission(event_id, new_rater_id(), 3, deadline)])
-                way = time.perf_counter() - began
+                    submission = Submission(event_id=event_id, rater_id=new_rater_id(), value=3, deadline=deadline)
+                    await accept.submit(connection, [submission])
+                accepting = time.perf_counter() - began
                 async with autocommit(engine) as connection:
                     claim = await outbox.claim(connection, limit=1, lease=timedelta(minutes=1))
                 began = time.perf_counter()
                 decisions = await line_provider.apply(claim.messages, BatchTrace(claim.messages))
                 async with engine.begin() as connection:
                     await settlement.settle_decisions(connection, claim.lease_token, decisions)
-                ways.append(way + time.perf_counter() - began)
+                latencies.append(accepting + time.perf_counter() - began)
         await engine.dispose()
-        return Ways.of(ways)
+        return Latency.of(latencies)
 
-    async def _ways(self, since: datetime) -> Ways:
-        while await self._undecided():
+    async def _latency(self, since: datetime) -> Latency:
+        while await self._unsettled():
             await asyncio.sleep(0.1)
         async with self._engine.connect() as connection:
-            return Ways.of([float(way) for way in await connection.scalars(_WAYS, {"since": since})])
+            return Latency.of([float(each) for each in await connection.scalars(_LATENCIES, {"since": since})])
 
-    async def _undecided(self) -> int:
+    async def _unsettled(self) -> int:
         async with self._engine.connect() as connection:
             return int(await connection.scalar(text("SELECT count(*) FROM scores_outbox")) or 0)
 
@@ -150,7 +152,7 @@ class _Raters:
         return now
 
 
-_WAYS = text("""
+_LATENCIES = text("""
     SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin) - accepted_at)
     FROM scores
     WHERE accepted_at >= :since AND state = 'confirmed'
@@ -164,7 +166,7 @@ async def measure(data: Path, *, seconds: float) -> Loop:
         await _keep_commit_timestamps(system)
         engine = create_async_engine(system.score_maker_database_url)
         raters = _Raters(system, engine, data, secret, seconds=seconds)
-        # Its first seconds are not its pace.
+        # In its first seconds a new system is slower than later.
         await raters.rate()
         await system.arq_worker.stop()
         floor = await raters.floor()
@@ -173,21 +175,15 @@ async def measure(data: Path, *, seconds: float) -> Loop:
         full = await raters.rate()
         half = await raters.rate(per_second=full.per_second / 2)
         four_fifths = await raters.rate(per_second=full.per_second * 0.8)
-        memory = {process.name: _memory(process) for process in system.processes}
+        memory = {process.name: memory_mebibytes(process) for process in system.processes}
         await engine.dispose()
-    return Loop(floor, idle, full, half, four_fifths, memory)
+    return Loop(floor=floor, idle=idle, full=full, half=half, four_fifths=four_fifths, memory=memory)
 
 
 async def _keep_commit_timestamps(system: System) -> None:
     await system.score_maker_postgres.alter_system({"track_commit_timestamp": "on"})
-    # It is read at the server's start alone.
+    # The server reads this setting only when it starts.
     await asyncio.gather(system.score_maker.stop(), system.arq_worker.stop())
     await system.score_maker_postgres.stop()
     await system.score_maker_postgres.start()
     await asyncio.gather(system.score_maker.start(), system.arq_worker.start())
-
-
-def _memory(process: Process) -> float:
-    """Of it and of those that it has started, what they share counted once."""
-    main = psutil.Process(process.pid)
-    return sum(each.memory_full_info().pss for each in (main, *main.children(recursive=True))) / 2**20

@@ -1,6 +1,7 @@
-"""The straightforward way: a job of arq for each rating, which calls line_provider for it and then records the verdict.
+"""The straightforward alternative to the relay: an arq job for each rating, which calls line_provider and records the
+verdict.
 
-The relay is held against it. It is no saga: what is lost between Redis and the two databases stays lost.
+The relay is compared with it. It is not a saga: a rating lost between Redis and the two databases stays lost.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ _CONFIRM = text("""
 
 
 async def enqueue_all(database_url: str, queue: ArqRedis) -> int:
-    """A job for each message that score_maker's outbox has; answers how many."""
+    """Enqueues a job for each message in score_maker's outbox; returns how many."""
     engine = create_engine(database_url, pool_size=1)
     async with engine.connect() as connection:
         messages = (await connection.execute(_SELECT)).all()
@@ -47,7 +48,7 @@ async def enqueue_all(database_url: str, queue: ArqRedis) -> int:
 
 
 async def work_off(database_url: str, queue: ArqRedis, line_provider: str, token: str) -> None:
-    """Does all the jobs that are there, with as many at once as it has connections."""
+    """Runs all queued jobs, as many concurrently as there are database connections."""
     engine = create_engine(database_url, pool_size=_AT_ONCE)
     async with open_channel(line_provider) as channel:
         worker = Worker(
@@ -72,7 +73,7 @@ async def work_off(database_url: str, queue: ArqRedis, line_provider: str, token
 async def rate(
     ctx: dict[str, Any], event_id: int, rater_id: UUID, value: int | None, version: int, accepted_at: datetime
 ) -> None:
-    """The job."""
+    """The job: applies one rating at line_provider, then confirms it in score_maker's database."""
     change = scores_pb2.ScoreChange(event_id=event_id, rater_id=rater_id.bytes, value=value, version=version)
     change.accepted_at.FromDatetime(accepted_at)
     request = scores_pb2.UpdateEventStatusByScoreRequest(change=change)
@@ -83,7 +84,7 @@ async def rate(
 
 
 async def drain(database_url: str, redis_url: str, line_provider: str, token: str) -> float:
-    """Ratings a second."""
+    """Returns ratings per second, without the time for enqueueing."""
     queue = await create_pool(RedisSettings.from_dsn(redis_url), default_queue_name=_QUEUE)
     jobs = await enqueue_all(database_url, queue)
     began = time.perf_counter()

@@ -1,6 +1,6 @@
-"""What others make of draining an outbox: the same payload, from the same PostgreSQL, into a handler that does nothing.
+"""How fast outbox libraries drain the same payload from the same PostgreSQL, into a handler that does nothing.
 
-Each library is given the batches and the concurrency that served it best.
+Each library has the batch size and the concurrency at which it was fastest.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from pgqueuer.types import QueueExecutionMode
 from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import create_async_engine
 
-# Rows are put in by so many at once, and are a multiple of that.
+# Rows are inserted in groups of this size; the number of rows must be a multiple of it.
 GROUP = 1_000
 
 
 class Pace:
-    """Counts what is handled, and knows when all is."""
+    """Counts handled rows, from the first one on, and sets `all_handled` at the last one."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
@@ -41,12 +41,12 @@ class Pace:
             self.all_handled.set()
 
     def drained(self) -> float:
-        """Says that the library has done with all; answers with the rows per second."""
+        """Ends the measurement: the library has handled and deleted all rows. Returns rows per second."""
         return self._handled / (time.perf_counter() - self._began)
 
 
 def rating(nth: int) -> dict[str, object]:
-    """What score_maker's outbox says of one."""
+    """The payload of one rating: the columns of score_maker's outbox."""
     return {
         "event_id": 1 + nth % 46,
         "rater_id": str(uuid4()),
@@ -57,7 +57,7 @@ def rating(nth: int) -> dict[str, object]:
 
 
 async def drain_pgqueuer(url: str, rows: int) -> float:
-    """Rows a second, from the first that is handled until none is left."""
+    """Returns rows per second, from the first handled row until the table is empty."""
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     driver = AsyncpgDriver(connection)
     queries = Queries(driver)
@@ -79,7 +79,7 @@ async def drain_pgqueuer(url: str, rows: int) -> float:
 
 
 async def drain_faststream_outbox(url: str, rows: int) -> float:
-    """The same."""
+    """Returns rows per second, from the first handled row until the table is empty."""
     engine = create_async_engine(url, pool_size=20)
     metadata = MetaData()
     table = make_outbox_table(metadata)
@@ -105,7 +105,7 @@ async def drain_faststream_outbox(url: str, rows: int) -> float:
             await broker.publish_batch(*(rating(nth) for nth in range(GROUP)), queue="ratings", session=connection)
     await broker.start()
     await pace.all_handled.wait()
-    # Which deletes what is left to be deleted.
+    # stop() also deletes the handled rows that are not deleted yet, which is part of the work.
     await broker.stop()
     per_second = pace.drained()
     await engine.dispose()

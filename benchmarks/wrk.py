@@ -1,4 +1,4 @@
-"""wrk, which loads a server from few connections and little CPU, and what it counts."""
+"""wrk, an HTTP load generator that needs few connections and little processor time, and its figures."""
 
 import asyncio
 import json
@@ -20,10 +20,11 @@ end
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Answers per second, and how long half of them and 99 of 100 took, in milliseconds."""
+    """The number of answers, answers per second, and percentiles of the latency in milliseconds."""
 
+    requests: int
     per_second: float
     p50: float
     p99: float
@@ -34,9 +35,9 @@ def is_installed() -> bool:
 
 
 async def run(url: str, script: Path, requests: str, *, seconds: float) -> Load:
-    """Sends what the Lua function `request` in `requests` makes, for whole seconds, one at least.
+    """Sends the requests that the Lua function `request` in `requests` makes, for whole seconds, at least one.
 
-    Raises RuntimeError where not every answer is fine.
+    Writes the Lua code to `script`. Raises RuntimeError if any request fails or is answered with an error.
     """
     return await asyncio.to_thread(_run, url, script, requests, seconds)
 
@@ -49,7 +50,8 @@ def _run(url: str, script: Path, requests: str, seconds: float) -> Load:
     if counted["failed"]:
         raise RuntimeError(f"{counted['failed']} of {counted['requests']} requests failed: {done.stdout}")
     return Load(
-        counted["requests"] / counted["microseconds"] * 1e6,
-        counted["p50"] / 1_000,
-        counted["p99"] / 1_000,
+        requests=counted["requests"],
+        per_second=counted["requests"] / counted["microseconds"] * 1e6,
+        p50=counted["p50"] / 1_000,
+        p99=counted["p99"] / 1_000,
     )

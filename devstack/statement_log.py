@@ -1,4 +1,4 @@
-"""What a PostgreSQL server is asked: every statement, by the role that sends it, as the server itself logs it."""
+"""The statements that a PostgreSQL server executes, each with the role that sent it, from the server's own log."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Self
 from devstack.postgres import Postgres
 
 _SETTINGS = {"log_statement": "all", "log_line_prefix": "[%u] ", "log_parameter_max_length": "0"}
-# Whatever was sent as a text of its own or as the use of a prepared statement.
+# Both forms in which the server logs a statement: simple queries, and executions of a prepared statement.
 _LOGGED = re.compile(r"\[(?P<role>\w*)\] LOG:  (?:statement|execute [^:]*): (?P<text>.*(?:\n\t.*)*)")
 
 
@@ -20,7 +20,8 @@ class Statement:
 
 
 class StatementLog:
-    """Logs while it is entered. The text of a statement is in one line, whatever its blanks were."""
+    """A context manager: the server logs statements between entering and leaving. The text of a statement is one line,
+    with single spaces in place of other white space."""
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
@@ -28,7 +29,7 @@ class StatementLog:
 
     async def __aenter__(self) -> Self:
         await self._postgres.alter_system(_SETTINGS)
-        self.forget()
+        self.clear()
         return self
 
     async def __aexit__(
@@ -36,12 +37,12 @@ class StatementLog:
     ) -> None:
         await self._postgres.alter_system(dict.fromkeys(_SETTINGS))
 
-    def forget(self) -> None:
-        """Leaves out what was logged until now."""
+    def clear(self) -> None:
+        """Drops the statements that were logged so far."""
         self._begin = self._postgres.log.stat().st_size
 
     def statements(self) -> Iterator[Statement]:
-        """In the order in which the server began with them."""
+        """The logged statements, in the order in which the server began to execute them."""
         with self._postgres.log.open("rb") as log:
             log.seek(self._begin)
             logged = log.read().decode()
