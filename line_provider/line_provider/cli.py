@@ -13,7 +13,7 @@ import uvloop
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from line_provider.events import changes, queries
+from line_provider.events.changes import cancel_event, create_event, create_missing_events
 from line_provider.events.domain import (
     Event,
     EventDraft,
@@ -28,9 +28,10 @@ from line_provider.events.domain import (
     check_text,
     phase_of,
 )
-from line_provider.events.queries import EventFilter
-from line_provider.importing import importer
-from line_provider.importing.importer import Format, Rules, UnreadableFile
+from line_provider.events.queries import EventFilter, any_event_exists, list_events
+from line_provider.importing.importer import Format, read_file
+from line_provider.importing.rows import ImportOptions, UnreadableFile
+from line_provider.importing.times import ShiftTooFar, parse_duration, parse_zone, shift_to, shift_to_now, to_utc
 from line_provider.settings import EXAMPLE, DatabaseSettings, MigrationSettings, Settings
 from line_provider.storage.migrate import migrate as migrate_database
 from scoreline_common.database import create_engine, is_not_migrated, is_unreachable
@@ -40,17 +41,17 @@ from scoreline_common.telemetry import logs, tracing
 T = TypeVar("T")
 Shift = Callable[[list[EventDraft]], list[EventDraft]]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Owns events and what their ratings add up to.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Owns events and the totals of their ratings.")
 events_app = typer.Typer(no_args_is_help=True, help="Add, list, cancel and import events, directly in the database.")
 app.add_typer(events_app, name="events")
 
 
 @app.command()
 def serve() -> None:
-    """Answer gRPC until told to stop."""
+    """Serve gRPC until SIGTERM or SIGINT."""
     settings = load(Settings, example=EXAMPLE)
     logs.configure(settings.log_format)
-    # Otherwise gRPC's core adds lines of its own to ours when a port is taken. It reads this as it is imported.
+    # Keeps gRPC's core from adding lines to ours when a port is taken. It reads this when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from line_provider.grpc_server import server  # noqa: PLC0415
 
@@ -60,17 +61,20 @@ def serve() -> None:
     except server.AddressTaken as taken:
         variable = "LINE_PROVIDER_HEALTH_LISTEN" if str(taken) == settings.health_listen else "LINE_PROVIDER_LISTEN"
         _fail(
-            f"{variable}: {taken} cannot be listened on: another process has it, or it is no address of this machine.",
+            f"{variable}: cannot listen on {taken}: another process does, or it is not an address of this machine.",
             code=2,
         )
+    except server.BackgroundTaskFailed:
+        # The log has the task and the reason.
+        raise typer.Exit(1) from None
 
 
 @app.command()
 def health() -> None:
-    """Exit with 0 if the server of this machine serves, else with 1: for container probes."""
+    """Exit with 0 if the server of this machine is serving, else with 1: for container probes."""
     settings = load(Settings, example=EXAMPLE)
     if settings.tls_certificate is not None and settings.health_listen is None:
-        _fail("LINE_PROVIDER_HEALTH_LISTEN: is missing, which a probe needs where TLS is spoken.", code=2)
+        _fail("LINE_PROVIDER_HEALTH_LISTEN: is missing; a probe needs it when TLS is on.", code=2)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from line_provider.grpc_server import probe  # noqa: PLC0415
 
@@ -79,7 +83,7 @@ def health() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the schema of this version, and give the service's role its rights."""
+    """Upgrade the database to the schema of this version, and grant the service's role its rights."""
     settings = load(MigrationSettings, example=EXAMPLE)
     logs.configure(settings.log_format)
     url = settings.owner_database_url or settings.database_url
@@ -95,38 +99,42 @@ def _time(text: str) -> datetime:
 
 def _duration(text: str) -> timedelta:
     try:
-        return importer.parse_duration(text)
+        return parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
 def _zone(name: str) -> tzinfo:
     try:
-        return importer.parse_zone(name)
+        return parse_zone(name)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
 def _shift(text: str) -> Shift:
     if text == "now":
-        return partial(importer.shift_to_now, now=datetime.now(UTC))
+        return partial(shift_to_now, now=datetime.now(UTC))
     try:
-        return partial(importer.shift_to, first_day=date.fromisoformat(text))
+        return partial(shift_to, first_day=date.fromisoformat(text))
     except ValueError:
         raise typer.BadParameter("must be 'now' or a date like 2026-06-11") from None
 
 
 RateUntil = Annotated[
     timedelta,
-    typer.Option(parser=_duration, metavar="DURATION", help="Time to rate after the start: 48h, 90m, 2d, 1d12h."),
+    typer.Option(
+        parser=_duration,
+        metavar="DURATION",
+        help="How long after its start an event may be rated: 48h, 90m, 2d, 1d12h.",
+    ),
 ]
-Zone = Annotated[tzinfo, typer.Option(parser=_zone, metavar="ZONE", help="Where times without an offset are local.")]
+Zone = Annotated[tzinfo, typer.Option(parser=_zone, metavar="ZONE", help="The zone of times without an offset.")]
 
 
 @events_app.command()
 def add(
     title: str,
-    starts_at: Annotated[datetime, typer.Option(parser=_time, metavar="TIME", help="2026-06-11T19:00Z, for example.")],
+    starts_at: Annotated[datetime, typer.Option(parser=_time, metavar="TIME", help="For example 2026-06-11T19:00Z.")],
     deadline: Annotated[
         datetime | None,
         typer.Option(parser=_time, metavar="TIME", help="The last moment to rate; instead of --rate-until."),
@@ -134,23 +142,29 @@ def add(
     rate_until: RateUntil = "48h",  # type: ignore[assignment]  # the parser makes it a duration
     timezone: Zone = "UTC",  # type: ignore[assignment]
     description: str = "",
-    external_id: Annotated[str, typer.Option(help="The id under which you know it.")] = "",
+    external_id: Annotated[str, typer.Option(help="Your own id of the event; unique.")] = "",
 ) -> None:
     """Add one event and print its id."""
 
     async def create(connection: AsyncConnection) -> Event:
-        start = importer.to_utc("starts_at", starts_at, timezone)
-        end = importer.to_utc("deadline", deadline, timezone) if deadline else start + rate_until
-        return await changes.create(connection, EventDraft(title, description, start, end, external_id or None))
+        start = to_utc("starts_at", starts_at, timezone)
+        draft = EventDraft(
+            title=title,
+            description=description,
+            starts_at=start,
+            deadline=to_utc("deadline", deadline, timezone) if deadline else start + rate_until,
+            external_id=external_id or None,
+        )
+        return await create_event(connection, draft)
 
     print(_in_database(create).event_id)
 
 
 @events_app.command("list")
-def list_events(
+def print_events(
     status: Status | None = None,
     phase: Phase | None = None,
-    query: Annotated[str, typer.Option(help="Only where title or description contains this.")] = "",
+    query: Annotated[str, typer.Option(help="Only events whose title or description contains this.")] = "",
     order: Order = Order.DEADLINE,
     limit: Annotated[int, typer.Option(min=1)] = 1000,
 ) -> None:
@@ -158,23 +172,23 @@ def list_events(
 
     async def read(connection: AsyncConnection) -> list[Event]:
         which = EventFilter(status, phase, check_text("query", query, at_most=200))
-        return await queries.list_page(connection, which, order, limit=limit + 1)
+        return await list_events(connection, which, order, limit=limit + 1)
 
     found = _in_database(read)
     for line in _table(found[:limit], datetime.now(UTC)):
         print(line)
     if len(found) > limit:
-        print(f"There are more than these {limit}.", file=sys.stderr)
+        print(f"Only the first {limit} events are shown.", file=sys.stderr)
 
 
 @events_app.command()
 def cancel(event_id: int) -> None:
-    """Cancel an event for good; ratings applied before still stand."""
+    """Cancel an event for good; ratings that were applied before still count."""
 
-    async def cancel_event(connection: AsyncConnection) -> Event:
-        return await changes.cancel(connection, check_event_id(event_id))
+    async def cancel_checked(connection: AsyncConnection) -> Event:
+        return await cancel_event(connection, check_event_id(event_id))
 
-    event = _in_database(cancel_event)
+    event = _in_database(cancel_checked)
     print(f"Event {event.event_id} ({event.title}) is cancelled.")
 
 
@@ -189,38 +203,39 @@ def import_events(
         typer.Option(
             parser=_shift,
             metavar="DATE|now",
-            help="Move all events alike: the first to that day, or so that two thirds have started by now.",
+            help="Move all events by the same time: the first to that day, or so that two thirds have started by now.",
         ),
     ] = None,
     source_name: Annotated[
-        str | None, typer.Option(help="Keeps the ids of these events apart from other files' (default: its own name).")
+        str | None,
+        typer.Option(help="Keeps the ids of these events apart from other files' (default: the file's own name)."),
     ] = None,
-    if_empty: Annotated[bool, typer.Option("--if-empty", help="Do nothing where there are events already.")] = False,
+    if_empty: Annotated[bool, typer.Option("--if-empty", help="Do nothing if there are events already.")] = False,
 ) -> None:
-    """Import matches (openfootball's JSON), CSV or JSON lines. What is there already stays as it is.
+    """Import matches (openfootball's JSON), CSV or JSON lines. Events that exist already are not changed.
 
-    CSV and JSON lines name title and starts_at, and may name description, deadline and external_id.
+    CSV and JSON lines need title and starts_at, and may have description, deadline and external_id.
     """
 
     try:
-        parsed = importer.parse_file(file.read_bytes(), file_format, Rules(rate_until, timezone, source_name))
-        drafts = shift(parsed.drafts) if shift else parsed.drafts
-    except UnreadableFile as error:
+        imported = read_file(file.read_bytes(), file_format, ImportOptions(rate_until, timezone, source_name))
+        drafts = shift(imported.drafts) if shift else imported.drafts
+    except (UnreadableFile, ShiftTooFar) as error:
         _fail(f"{file.name}: {error}", code=1)
 
     async def add_missing(connection: AsyncConnection) -> int | None:
-        if if_empty and await queries.any_exist(connection):
+        if if_empty and await any_event_exists(connection):
             return None
-        return len(await changes.create_missing(connection, drafts))
+        return len(await create_missing_events(connection, drafts))
 
     added = _in_database(add_missing)
     if added is None:
-        print("There are events already: nothing imported.")
+        print("There are events already: nothing was imported.")
         return
-    for bad in parsed.bad_rows:
+    for bad in imported.bad_rows:
         print(f"{file.name}: {bad.place}: {bad.reason}", file=sys.stderr)
-    print(f"{added} added, {len(drafts) - added} already there, {len(parsed.bad_rows)} bad rows")
-    if parsed.bad_rows:
+    print(f"{added} added, {len(drafts) - added} existed already, {len(imported.bad_rows)} bad rows")
+    if imported.bad_rows:
         raise typer.Exit(1)
 
 
@@ -241,12 +256,12 @@ def _table(listed: list[Event], now: datetime) -> list[str]:
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    # The title comes last and needs no width.
+    # The title is the last column and needs no padding.
     return ["  ".join((*map(str.ljust, row, widths), row[-1])) for row in rows]
 
 
 def _in_database(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    """Does the work in one transaction. What goes wrong is said in a sentence."""
+    """Does the work in one transaction. Errors that the user can act on are one line, and exit with 1."""
     settings = load(DatabaseSettings, example=EXAMPLE)
     logs.configure(settings.log_format)
 
@@ -269,9 +284,9 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         if is_unreachable(error):
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-            _fail(f"LINE_PROVIDER_DATABASE_URL: the database cannot be reached: {reason}", code=1)
+            _fail(f"LINE_PROVIDER_DATABASE_URL: the database is unreachable: {reason}", code=1)
         if is_not_migrated(error):
-            _fail("The database is not at the schema of this version: run `line-provider migrate` first.", code=1)
+            _fail("The database does not have the schema of this version: run `line-provider migrate` first.", code=1)
         raise
 
 

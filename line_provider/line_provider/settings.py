@@ -1,4 +1,4 @@
-"""What line_provider needs to be told. Each setting is an environment variable LINE_PROVIDER_..., or a line of .env."""
+"""The settings of line_provider: environment variables LINE_PROVIDER_…, or lines of .env."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field, FilePath, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from line_provider.scale import SCALE
 from scoreline_common.certificates import check_authority, check_pair
 from scoreline_common.settings import PostgresUrl, Tokens
 from scoreline_common.telemetry.settings import MetricsSettings
@@ -15,7 +16,7 @@ EXAMPLE = "line_provider/.env_example"
 
 
 class DatabaseSettings(MetricsSettings):
-    """What the commands need that work on the database alone."""
+    """The settings of those commands that need nothing but the database."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore")
 
@@ -23,33 +24,33 @@ class DatabaseSettings(MetricsSettings):
 
 
 class MigrationSettings(DatabaseSettings):
-    """What `line-provider migrate` needs."""
+    """The settings of `line-provider migrate`."""
 
     owner_database_url: PostgresUrl | None = None
-    """The same database, with the role that owns it: the other need not be able to change the schema."""
+    """The same database, with the role that owns it: the service's own role need not be able to change the schema."""
     app_role: str | None = Field(default=None, max_length=63)
-    """The role of LINE_PROVIDER_DATABASE_URL, which `migrate` gives the few rights that it needs."""
+    """The role of LINE_PROVIDER_DATABASE_URL; `migrate` grants it the rights that the running service needs."""
 
 
 class Settings(DatabaseSettings):
-    """What `line-provider serve` needs."""
+    """The settings of `line-provider serve`."""
 
     admin_token: Tokens
-    """Lets its bearer create, change and cancel events."""
+    """Allows its bearer to create, change and cancel events."""
     worker_token: Tokens
-    """Lets its bearer apply scores."""
+    """Allows its bearer to apply scores and to finalize results."""
     listen: str = Field(default="127.0.0.1:50051", pattern=r"^\S+:\d+$")
     tls_certificate: FilePath | None = None
-    """PEM, with those between it and its authority. With it, `listen` speaks TLS alone."""
+    """PEM, with the intermediate certificates. Setting it makes `listen` accept TLS only."""
     tls_key: FilePath | None = Field(default=None, validate_default=True)
     tls_client_ca: FilePath | None = None
-    """PEM: with it, only clients that have a certificate of this authority are let in."""
+    """PEM. Setting it makes a client certificate of this authority mandatory (mTLS)."""
     health_listen: str | None = Field(default=None, pattern=r"^\S+:\d+$")
-    """Where health, and nothing else, is answered without TLS: for probes that do not speak it."""
-    high_score_from: Decimal = Field(default=Decimal(3), ge=1, le=5)
-    """The average from which on an event's status is HIGH_SCORE."""
+    """Where gRPC health, and nothing else, is served without TLS, for probes that cannot speak TLS."""
+    high_score_from: Decimal = Field(default=Decimal(3), ge=SCALE[0], le=SCALE[-1])
+    """An event whose average reaches this has the status HIGH_SCORE."""
     shutdown_grace: float = Field(default=10, gt=0, allow_inf_nan=False)
-    """Seconds that calls under way may take to finish once the service is told to stop."""
+    """Seconds that running calls have to finish when the service is stopped."""
 
     @field_validator("tls_key")
     @classmethod

@@ -18,18 +18,19 @@ from typer.testing import CliRunner
 
 from devstack.postgres import Postgres
 from line_provider.cli import app
-from line_provider.events import queries
 from line_provider.events.domain import Event
+from line_provider.events.queries import list_events_by_id
 from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc
 from tests.support.running_server import ADMIN_TOKEN, WORKER_TOKEN, RunningServer
 
 COMMAND = Path(sys.executable).with_name("line-provider")
 WORLD_CUP = Path(__file__).parents[2] / "fixtures" / "worldcup-2026.json"
-AWAY = "postgresql://anybody:secret@/anywhere?host=/nonexistent"
+UNREACHABLE = "postgresql://anybody:secret@/anywhere?host=/nonexistent"
 
 
 async def start(*arguments: str, settings: Mapping[str, str], folder: Path) -> Process:
-    environment = {"PATH": os.environ["PATH"], "COLUMNS": "200"} | {
+    # A sitecustomize.py in the folder is run first: a test can change the process by it.
+    environment = {"PATH": os.environ["PATH"], "COLUMNS": "200", "PYTHONPATH": str(folder)} | {
         f"LINE_PROVIDER_{name}": value for name, value in settings.items()
     }
     return await asyncio.create_subprocess_exec(
@@ -38,7 +39,7 @@ async def start(*arguments: str, settings: Mapping[str, str], folder: Path) -> P
 
 
 async def run(*arguments: str, settings: Mapping[str, str], folder: Path) -> tuple[int | None, list[str], list[str]]:
-    """The exit code, and the lines of output and of errors."""
+    """Returns the exit code, and the lines of output and of errors."""
     process = await start(*arguments, settings=settings, folder=folder)
     output, errors = await process.communicate()
     return process.returncode, output.decode().splitlines(), errors.decode().splitlines()
@@ -72,21 +73,21 @@ async def serving(settings: Mapping[str, str], folder: Path) -> AsyncIterator[tu
 
 async def all_events(engine: AsyncEngine) -> list[Event]:
     async with engine.connect() as connection:
-        return await queries.list_by_id(connection, limit=1000)
+        return await list_events_by_id(connection, limit=1000)
 
 
 async def test_a_missing_setting_is_one_line_that_names_it_and_the_file_to_copy(tmp_path: Path) -> None:
-    assert await run("serve", settings={"DATABASE_URL": AWAY}, folder=tmp_path) == (
+    assert await run("serve", settings={"DATABASE_URL": UNREACHABLE}, folder=tmp_path) == (
         2,
         [],
         ["LINE_PROVIDER_ADMIN_TOKEN: is missing. See line_provider/.env_example: copy it to .env and edit it."],
     )
 
 
-async def test_a_database_that_is_away_is_said_in_one_line(tmp_path: Path) -> None:
-    code, output, errors = await run("events", "list", settings={"DATABASE_URL": AWAY}, folder=tmp_path)
+async def test_an_unreachable_database_is_reported_in_one_line(tmp_path: Path) -> None:
+    code, output, errors = await run("events", "list", settings={"DATABASE_URL": UNREACHABLE}, folder=tmp_path)
     assert (code, output, len(errors)) == (1, [], 1)
-    assert errors[0].startswith("LINE_PROVIDER_DATABASE_URL: the database cannot be reached: ")
+    assert errors[0].startswith("LINE_PROVIDER_DATABASE_URL: the database is unreachable: ")
 
 
 async def test_a_new_database_needs_migrating_first(tmp_path: Path, postgres: Postgres) -> None:
@@ -94,7 +95,7 @@ async def test_a_new_database_needs_migrating_first(tmp_path: Path, postgres: Po
     assert await run("events", "list", settings=settings, folder=tmp_path) == (
         1,
         [],
-        ["The database is not at the schema of this version: run `line-provider migrate` first."],
+        ["The database does not have the schema of this version: run `line-provider migrate` first."],
     )
     assert await run("migrate", settings=settings, folder=tmp_path) == (0, [], [])
     code, output, _ = await run("events", "list", settings=settings, folder=tmp_path)
@@ -108,7 +109,7 @@ async def test_a_taken_port_is_one_line_that_names_it_and_its_setting(tmp_path: 
             "serve", settings=serve_settings(database_url, LISTEN=address), folder=tmp_path
         )
     assert (code, output, len(errors)) == (2, [], 1)
-    assert errors[0].startswith(f"LINE_PROVIDER_LISTEN: {address} cannot be listened on")
+    assert errors[0].startswith(f"LINE_PROVIDER_LISTEN: cannot listen on {address}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -132,6 +133,28 @@ async def test_a_server_told_to_stop_sends_its_watchers_away_and_ends_cleanly(
             assert await process.wait() == 0
 
 
+async def test_a_background_task_that_ends_is_one_line_and_exit_code_1(
+    tmp_path: Path, engine: AsyncEngine, database_url: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("""
+from line_provider.grpc_server.server import LineProviderServer
+
+async def fail(server):
+    raise RuntimeError("injected")
+
+LineProviderServer._follow_database = fail
+""")
+    async with asyncio.timeout(30):
+        code, output, errors = await run("serve", settings=serve_settings(database_url), folder=tmp_path)
+    assert (code, output) == (1, [])
+    (ended,) = [line for line in map(json.loads, errors) if line["level"] in {"error", "critical"}]
+    assert (ended["event"], ended["task"], ended["error"]) == (
+        "background_task_ended",
+        "database-health",
+        "RuntimeError('injected')",
+    )
+
+
 async def test_events_are_added_listed_and_cancelled(
     tmp_path: Path, engine: AsyncEngine, database_url: str, server: RunningServer
 ) -> None:
@@ -153,7 +176,7 @@ async def test_events_are_added_listed_and_cancelled(
         "events", "add", "Again", "--starts-at", "2026-06-11T20:00Z", "--external-id", "n1",
         settings=settings, folder=tmp_path,
     )  # fmt: skip
-    assert (code, errors) == (1, ["there is an event with the external_id 'n1' already"])
+    assert (code, errors) == (1, ["an event with the external_id 'n1' already exists"])
     code, output, _ = await run("events", "list", "--phase", "closed", settings=settings, folder=tmp_path)
     assert code == 0
     assert output[0].split()[:2] == ["ID", "STARTS"]
@@ -174,10 +197,10 @@ async def test_importing_twice_adds_nothing_twice_whatever_the_shift(
         return await run("events", "import", str(WORLD_CUP), *options, settings=settings, folder=tmp_path)
 
     as_the_launcher_does = ("--rate-until", "48h", "--shift", "now", "--if-empty")
-    assert await import_world_cup(*as_the_launcher_does) == (0, ["104 added, 0 already there, 0 bad rows"], [])
+    assert await import_world_cup(*as_the_launcher_does) == (0, ["104 added, 0 existed already, 0 bad rows"], [])
     imported = await all_events(engine)
-    assert await import_world_cup(*as_the_launcher_does) == (0, ["There are events already: nothing imported."], [])
-    assert await import_world_cup("--shift", "2031-05-01") == (0, ["0 added, 104 already there, 0 bad rows"], [])
+    assert await import_world_cup(*as_the_launcher_does) == (0, ["There are events already: nothing was imported."], [])
+    assert await import_world_cup("--shift", "2031-05-01") == (0, ["0 added, 104 existed already, 0 bad rows"], [])
     assert await all_events(engine) == imported
     assert imported[0].title == "Mexico – South Africa"
 
@@ -190,8 +213,8 @@ async def test_bad_rows_are_named_and_the_rest_is_imported(
     outcome = await run("events", "import", str(file), settings={"DATABASE_URL": database_url}, folder=tmp_path)
     assert outcome == (
         1,
-        ["1 added, 0 already there, 1 bad rows"],
-        ["talks.csv: line 3: starts_at: '2026-06-11' names no time of day"],
+        ["1 added, 0 existed already, 1 bad rows"],
+        ["talks.csv: line 3: starts_at: '2026-06-11' has no time of day"],
     )
     assert [event.title for event in await all_events(engine)] == ["Fine"]
 

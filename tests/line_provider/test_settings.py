@@ -1,4 +1,4 @@
-"""What line_provider says of settings that are missing or wrong."""
+"""How line_provider reports settings that are missing or wrong."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_seconds_and_averages_are_plain_numbers(monkeypatch: pytest.MonkeyPatch)
     assert (settings.high_score_from, settings.shutdown_grace) == (Decimal("3.5"), 2.5)
 
 
-def test_settings_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in COMPLETE:
         monkeypatch.delenv(name)
     Path(".env").write_text("".join(f"{name}={value}\n" for name, value in COMPLETE.items()))
@@ -54,14 +54,14 @@ def test_no_setting_shows_its_secret() -> None:
     assert "a-token" not in shown
 
 
-def test_a_command_on_the_database_asks_for_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_on_the_database_needs_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LINE_PROVIDER_ADMIN_TOKEN")
     monkeypatch.delenv("LINE_PROVIDER_WORKER_TOKEN")
     load(DatabaseSettings, example=EXAMPLE)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "trouble"),
+    ("name", "value", "reason"),
     [
         ("DATABASE_URL", "", "is missing."),
         ("DATABASE_URL", "mysql://localhost/x", "must start with postgresql://."),
@@ -71,7 +71,8 @@ def test_a_command_on_the_database_asks_for_no_token(monkeypatch: pytest.MonkeyP
         ("WORKER_TOKEN", "short", "must be at least 16 characters long."),
         ("WORKER_TOKEN", "a-token-for-the-admin", "must differ from LINE_PROVIDER_ADMIN_TOKEN."),
         ("WORKER_TOKEN", "another-worker-token,a-token-for-the-admin", "must differ from LINE_PROVIDER_ADMIN_TOKEN."),
-        ("WORKER_TOKEN", "another-worker-token,", "must be at least 16 characters long."),
+        ("WORKER_TOKEN", "another-worker-token,short", "must be at least 16 characters long."),
+        ("WORKER_TOKEN", ",", ""),
         ("TLS_KEY", "/nowhere/key", "Path does not point to a file."),
         ("TLS_CLIENT_CA", __file__, "needs LINE_PROVIDER_TLS_CERTIFICATE."),
         ("HEALTH_LISTEN", "50052", ""),
@@ -86,14 +87,14 @@ def test_a_command_on_the_database_asks_for_no_token(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it_and_the_file_to_copy(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, trouble: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, reason: str
 ) -> None:
     monkeypatch.setenv(f"LINE_PROVIDER_{name}", value)
     with pytest.raises(SystemExit) as exited:
         load(Settings, example=EXAMPLE)
     assert exited.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"LINE_PROVIDER_{name}: {trouble}")
+    assert line.startswith(f"LINE_PROVIDER_{name}: {reason}")
     assert line.endswith(" See line_provider/.env_example: copy it to .env and edit it.")
 
 
@@ -107,12 +108,12 @@ def certificate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.Leaf
     return certificate
 
 
-def test_a_certificate_and_its_key_are_taken(certificate: trustme.LeafCert) -> None:
+def test_a_certificate_and_its_key_are_accepted(certificate: trustme.LeafCert) -> None:
     assert load(Settings, example=EXAMPLE).tls_key is not None
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "trouble"),
+    ("name", "value", "reason"),
     [
         ("KEY", "", "and LINE_PROVIDER_TLS_CERTIFICATE need each other."),
         ("CERTIFICATE", "", "and LINE_PROVIDER_TLS_CERTIFICATE need each other."),
@@ -122,13 +123,13 @@ def test_a_certificate_and_its_key_are_taken(certificate: trustme.LeafCert) -> N
         ("CLIENT_CA", "nonsense", "holds no certificate in PEM"),
     ],
 )
-def test_files_that_do_not_fit_are_told_before_anything_starts(
+def test_files_that_do_not_belong_together_are_reported_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     certificate: trustme.LeafCert,
     name: str,
     value: str,
-    trouble: str,
+    reason: str,
 ) -> None:
     trustme.CA().issue_cert("localhost").private_key_pem.write_to_path("other.key")
     Path("nonsense").write_text("nonsense")
@@ -137,5 +138,5 @@ def test_files_that_do_not_fit_are_told_before_anything_starts(
         load(Settings, example=EXAMPLE)
     assert exited.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    # Of the two it is the key that is held against the other.
-    assert line.startswith(f"LINE_PROVIDER_TLS_{name.replace('CERTIFICATE', 'KEY')}: {trouble}")
+    # The key is checked against the certificate, so the error names the key.
+    assert line.startswith(f"LINE_PROVIDER_TLS_{name.replace('CERTIFICATE', 'KEY')}: {reason}")

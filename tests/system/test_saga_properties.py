@@ -27,16 +27,16 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-import line_provider.scores.apply
 import line_provider.storage.migrate
 import score_maker.storage.migrate
 from devstack.postgres import Postgres
-from line_provider.events import changes
+from line_provider.events.changes import cancel_event, create_missing_events
 from line_provider.events.domain import EventDraft
+from line_provider.scores.apply import apply_scores
 from line_provider.scores.domain import ScoreChange
-from score_maker.ratings import accept
+from score_maker.ratings import accept, queries
 from score_maker.ratings.accept import Submission
-from score_maker.ratings.domain import Outcome, Refusal, Score, State, Unchanged, Verdict
+from score_maker.ratings.domain import Outcome, Reason, Refusal, Score, State, Unchanged, Verdict
 from score_maker.saga import outbox
 from score_maker.saga.outbox import Claim, OutboxMessage
 from score_maker.saga.settlement import DecidedMessage, settle_decided
@@ -88,10 +88,13 @@ class Saga(RuleBasedStateMachine):
             async with self.ours.begin() as connection:
                 await connection.execute(text("TRUNCATE scores, scores_outbox, final_results"))
             now = datetime.now(UTC)
-            drafts = [EventDraft(f"event {number}", "", now, now + LONG) for number in range(EVENTS)]
+            drafts = [
+                EventDraft(title=f"event {number}", description="", starts_at=now, deadline=now + LONG)
+                for number in range(EVENTS)
+            ]
             async with self.theirs.begin() as connection:
                 await connection.execute(text("TRUNCATE events, applied_scores"))
-                return [event.event_id for event in await changes.create_missing(connection, drafts)]
+                return [event.event_id for event in await create_missing_events(connection, drafts)]
 
         self.event_ids = self.run(empty())
 
@@ -102,7 +105,9 @@ class Saga(RuleBasedStateMachine):
         async def submit() -> Outcome:
             async with self.ours.begin() as connection:
                 before = await queries.get(connection, event_id, rater)
-                (outcome,) = await accept.submit(connection, [Submission(event_id, rater, value, None)])
+                (outcome,) = await accept.submit(
+                    connection, [Submission(event_id=event_id, rater_id=rater, value=value, deadline=None)]
+                )
             assert (outcome is Refusal.NOTHING_TO_WITHDRAW) == (value is None and before is None)
             is_said_already = (
                 before is not None
@@ -147,7 +152,7 @@ class Saga(RuleBasedStateMachine):
     def cancel(self, event: int) -> None:
         async def cancel() -> None:
             async with self.theirs.begin() as connection:
-                await changes.cancel(connection, self.event_ids[event])
+                await cancel_event(connection, self.event_ids[event])
 
         self.run(cancel())
         self.cancelled.add(self.event_ids[event])
@@ -221,11 +226,20 @@ class Saga(RuleBasedStateMachine):
             return await outbox.claim(connection, limit=limit, lease=lease)
 
     async def _apply(self, messages: list[OutboxMessage]) -> list[DecidedMessage]:
-        changes = [ScoreChange(m.event_id, m.rater_id, m.value, m.version, m.accepted_at) for m in messages]
+        changes = [
+            ScoreChange(
+                event_id=m.event_id,
+                rater_id=m.rater_id,
+                value=m.value,
+                version=m.version,
+                accepted_at=m.accepted_at,
+            )
+            for m in messages
+        ]
         async with self.theirs.begin() as connection:
-            rulings = await line_provider.scores.apply.apply_scores(connection, changes, high_score_from=Decimal(3))
+            rulings = await apply_scores(connection, changes, high_score_from=Decimal(3))
         return [
-            DecidedMessage(message, Verdict(ruling.verdict), ruling.reason)
+            DecidedMessage(message, Verdict(ruling.verdict), None if ruling.reason is None else Reason(ruling.reason))
             for message, ruling in zip(messages, rulings, strict=True)
         ]
 

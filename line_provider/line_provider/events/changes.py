@@ -1,14 +1,16 @@
-"""What organisers do with events.
+"""Changes that organisers make to events, and the end of an event's result.
 
-Every transaction that changes an event raises its revision and announces its id, so that whoever watches hears of it
-at the commit, in whatever process (see watch.py). Nothing here holds until the caller has committed.
+Every transaction that changes an event raises its revision and announces its id on a channel, so that every process
+that watches learns of the change when it commits (see watch.py). Nothing here is durable before the caller commits.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Text, cast, func, select, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from line_provider.events.domain import (
@@ -19,96 +21,82 @@ from line_provider.events.domain import (
     EventFinal,
     EventNotFound,
     ExternalIdTaken,
+    check_can_finalize,
     check_draft,
-    check_final,
-    draft_after,
+    edited,
 )
 from line_provider.events.queries import event_of
+from line_provider.storage.channels import EVENT_CHANGES
 from line_provider.storage.tables import events
 
-# The channel on which the commit of a change announces the event's id.
-CHANGE_CHANNEL = "event_changes"
+_ANNOUNCED = func.pg_notify(EVENT_CHANGES, cast(events.c.event_id, Text))
 
-_ANNOUNCED = func.pg_notify(CHANGE_CHANNEL, cast(events.c.event_id, Text))
+_DRAFT_FIELDS = tuple(field.name for field in fields(EventDraft))
+_COLUMNS = ", ".join(_DRAFT_FIELDS)
 
-_INSERT = text("""
-    INSERT INTO events (title, description, starts_at, deadline, external_id)
-    SELECT title, description, starts_at, deadline, external_id
-    FROM unnest(
-        CAST(:titles AS text[]), CAST(:descriptions AS text[]), CAST(:starts AS timestamptz[]),
-        CAST(:deadlines AS timestamptz[]), CAST(:external_ids AS text[])
-    ) WITH ORDINALITY AS draft(title, description, starts_at, deadline, external_id, position)
+
+def _array(name: str) -> str:
+    column_type = events.c[name].type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+    return f"CAST(:{name} AS {column_type}[])"
+
+
+# One array for each column, so that the statement is the same however many events it creates.
+_INSERT = text(f"""
+    INSERT INTO events ({_COLUMNS})
+    SELECT {_COLUMNS}
+    FROM unnest({", ".join(map(_array, _DRAFT_FIELDS))}) WITH ORDINALITY AS draft({_COLUMNS}, position)
     ORDER BY position
     ON CONFLICT (external_id) DO NOTHING
-    RETURNING *, pg_notify('event_changes', event_id::text)
-""")
+    RETURNING *, pg_notify('{EVENT_CHANGES}', event_id::text)
+""")  # noqa: S608 - the fragments are names of our own columns
 
 
-async def create_missing(connection: AsyncConnection, drafts: Sequence[EventDraft]) -> list[Event]:
-    """Creates those events whose external_id does not exist yet, and answers with them."""
-    rows = await connection.execute(
-        _INSERT,
-        {
-            "titles": [draft.title for draft in drafts],
-            "descriptions": [draft.description for draft in drafts],
-            "starts": [draft.starts_at for draft in drafts],
-            "deadlines": [draft.deadline for draft in drafts],
-            "external_ids": [draft.external_id for draft in drafts],
-        },
-    )
-    return [event_of(row) for row in rows]
+async def create_missing_events(connection: AsyncConnection, drafts: Sequence[EventDraft]) -> list[Event]:
+    """Creates the events whose external_id does not exist yet, and returns them. The drafts must be checked."""
+    values = {name: [getattr(draft, name) for draft in drafts] for name in _DRAFT_FIELDS}
+    return [event_of(row) for row in await connection.execute(_INSERT, values)]
 
 
-async def create(connection: AsyncConnection, draft: EventDraft) -> Event:
-    """Creates the event. Raises Invalid, and ExternalIdTaken where nothing was written for that reason."""
-    created = await create_missing(connection, [check_draft(draft)])
+async def create_event(connection: AsyncConnection, draft: EventDraft) -> Event:
+    """Creates the event. Raises Invalid, or ExternalIdTaken; nothing is written then."""
+    created = await create_missing_events(connection, [check_draft(draft)])
     if not created:
         raise ExternalIdTaken(draft.external_id or "")
     return created[0]
 
 
-async def update(connection: AsyncConnection, event_id: int, edit: EventEdit) -> Event:
-    """Changes what the edit names. Raises EventNotFound, EventCancelled, EventFinal and Invalid."""
+async def update_event(connection: AsyncConnection, event_id: int, edit: EventEdit) -> Event:
+    """Changes the fields that the edit contains. Raises EventNotFound, EventCancelled, EventFinal and Invalid."""
     event = await _lock(connection, event_id)
     if event.cancelled_at is not None:
         raise EventCancelled(event_id)
     if event.finalized_at is not None:
         raise EventFinal(event_id)
-    draft = draft_after(event, edit)
-    statement = (
-        events.update()
-        .where(events.c.event_id == event_id)
-        .values(
-            title=draft.title,
-            description=draft.description,
-            starts_at=draft.starts_at,
-            deadline=draft.deadline,
-            revision=events.c.revision + 1,
-            updated_at=func.now(),
-        )
-        .returning(events, _ANNOUNCED)
-    )
-    return event_of((await connection.execute(statement)).one())
+    edited(event, edit)
+    return await _change(connection, event_id, **edit)
 
 
-async def cancel(connection: AsyncConnection, event_id: int) -> Event:
-    """Cancels the event for good; one that is cancelled already stays as it is. Raises EventNotFound, EventFinal."""
+async def cancel_event(connection: AsyncConnection, event_id: int) -> Event:
+    """Cancels the event for good; a cancelled event stays as it is. Raises EventNotFound and EventFinal."""
     event = await _lock(connection, event_id)
     if event.finalized_at is not None:
         raise EventFinal(event_id)
-    return event if event.cancelled_at else await _mark(connection, event_id, cancelled_at=func.now())
+    return event if event.cancelled_at else await _change(connection, event_id, cancelled_at=func.now())
 
 
-async def finalize(connection: AsyncConnection, event_id: int, *, count: int, total: int) -> Event:
-    """Makes the result final; one that is final already stays as it is. Raises EventNotFound and NotToBeFinal."""
+async def finalize_event(connection: AsyncConnection, event_id: int, *, count: int, total: int) -> Event:
+    """Makes the result final; a final event stays as it is. Raises EventNotFound and CannotFinalize.
+
+    `count` and `total` are the caller's number and sum of the ratings that count; they must equal those stored here.
+    """
     event = await _lock(connection, event_id)
     now: datetime = (await connection.execute(select(func.now()))).scalar_one()
-    check_final(event, count=count, total=total, now=now)
-    return event if event.finalized_at else await _mark(connection, event_id, finalized_at=func.now())
+    check_can_finalize(event, count=count, total=total, now=now)
+    return event if event.finalized_at else await _change(connection, event_id, finalized_at=func.now())
 
 
 async def _lock(connection: AsyncConnection, event_id: int) -> Event:
-    """The event as nobody changes it until the transaction ends, nor its totals. Raises EventNotFound."""
+    """Returns the event, locked until the transaction ends: no other changes it or its totals. Raises EventNotFound."""
     query = select(events).where(events.c.event_id == event_id).with_for_update(key_share=True)
     row = (await connection.execute(query)).one_or_none()
     if row is None:
@@ -116,11 +104,12 @@ async def _lock(connection: AsyncConnection, event_id: int) -> Event:
     return event_of(row)
 
 
-async def _mark(connection: AsyncConnection, event_id: int, **moment: Any) -> Event:
+async def _change(connection: AsyncConnection, event_id: int, **values: Any) -> Event:
+    """Writes the columns and announces the change. The caller must hold the event's lock."""
     statement = (
         events.update()
         .where(events.c.event_id == event_id)
-        .values(revision=events.c.revision + 1, updated_at=func.now(), **moment)
+        .values(**values, revision=events.c.revision + 1, updated_at=func.now())
         .returning(events, _ANNOUNCED)
     )
     return event_of((await connection.execute(statement)).one())

@@ -1,9 +1,10 @@
-"""Following events: a snapshot, then every change, with nothing in between to miss.
+"""The watch of events: a snapshot, then every change, and no gap between the two.
 
-Each transaction that changes an event announces its id at the commit. One LISTEN connection per process hears of them,
-and one task reads the latest state of what was announced and offers it to every subscriber. A subscriber is registered
-before its snapshot is read, so a change is in the snapshot or is offered afterwards. Once the connection is lost,
-nobody knows what was announced meanwhile: every subscriber is interrupted, and comes back for a new snapshot.
+Each transaction that changes an event announces its id when it commits. One LISTEN connection per process receives
+the ids, and one task reads the latest state of those events and offers it to every subscriber. A subscriber is
+registered before its snapshot is read, so a change is either in the snapshot or offered afterwards. While the
+connection is lost, announcements are lost with it: every subscriber is interrupted, and gets a new snapshot when it
+watches again.
 """
 
 import asyncio
@@ -16,78 +17,82 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.events import queries
-from line_provider.events.changes import CHANGE_CHANNEL
 from line_provider.events.domain import Event
+from line_provider.events.queries import get_events, list_events_by_id
+from line_provider.storage.channels import EVENT_CHANGES
 from scoreline_common.database import autocommit
 from scoreline_common.listen import listen
 
 log = structlog.get_logger(__name__)
 
-# A change is told at once; those that follow it within this time are read together. So an event costs a few reads a
-# second, however many ratings it gets.
+# A change is published at once; changes that follow within this time are read together. So an event costs a few reads
+# a second, however many ratings it gets.
 COALESCING_SECONDS = 0.05
 PAGE = 500
-# Long enough for a watcher to outwait one reconnection.
-PATIENCE_SECONDS = 2
+# Long enough to outlast one reconnection of the LISTEN connection.
+CONNECTION_WAIT_SECONDS = 2
 
 
 class WatchInterrupted(Exception):
-    """Changes may be missed from here on: ask again, for a new snapshot."""
+    """Changes may have been missed: the caller must watch again, which starts with a new snapshot."""
 
 
 class _Subscription:
-    """What one watcher has yet to be told: the latest state of each changed event, so it never holds more than there
-    are events, however slow the watcher is."""
+    """What one subscriber has not been sent yet: only the latest state of each changed event. So however slow the
+    subscriber is, this never holds more entries than there are events."""
 
     def __init__(self) -> None:
         self._pending: OrderedDict[int, Event] = OrderedDict()
-        self._told_revisions: dict[int, int] = {}
-        self._woken = asyncio.Event()
+        self._sent_revisions: dict[int, int] = {}
+        self._wake = asyncio.Event()
         self._interrupted = False
 
     def offer(self, event: Event) -> None:
         self._pending[event.event_id] = event
-        self._woken.set()
+        self._wake.set()
 
     def interrupt(self) -> None:
         self._interrupted = True
-        self._woken.set()
+        self._wake.set()
 
-    def news(self, events: Iterable[Event]) -> list[Event]:
-        """Those that the watcher has not been told in this state or a later one; from now on it has."""
-        result = [event for event in events if event.revision > self._told_revisions.get(event.event_id, 0)]
-        self._told_revisions.update((event.event_id, event.revision) for event in result)
-        return result
+    def take_unsent(self, events: Iterable[Event]) -> list[Event]:
+        """Returns those events that were not sent in this state or a later one, and records them as sent."""
+        unsent = [event for event in events if event.revision > self._sent_revisions.get(event.event_id, 0)]
+        self._sent_revisions.update((event.event_id, event.revision) for event in unsent)
+        return unsent
 
     async def changes(self) -> AsyncIterator[list[Event]]:
+        """Yields up to PAGE changed events at a time. Raises WatchInterrupted."""
         while True:
-            await self._woken.wait()
+            await self._wake.wait()
             if self._interrupted:
                 raise WatchInterrupted
             if not self._pending:
-                self._woken.clear()
+                self._wake.clear()
                 continue
             pending = [self._pending.popitem(last=False)[1] for _ in range(min(len(self._pending), PAGE))]
-            if news := self.news(pending):
-                yield news
+            if unsent := self.take_unsent(pending):
+                yield unsent
 
 
-class EventFeed:
-    """Tells any number of watchers of every change, as long as `run` runs."""
+class EventWatch:
+    """Sends every change to any number of subscribers, as long as both `receive_announcements` and `publish_changes`
+    run. Both run until cancelled; if one raises, the process must end, because subscribers would miss changes."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._subscriptions: set[_Subscription] = set()
         self._listening = asyncio.Event()
-        self._announced: set[int] = set()
-        self._woken = asyncio.Event()
+        self._announced_ids: set[int] = set()
+        self._wake = asyncio.Event()
 
-    async def watch(self) -> AsyncIterator[list[Event] | None]:
-        """Every event, then None, then each event anew when it changes; those that are at hand together, PAGE at most.
-        Raises WatchInterrupted."""
+    async def subscribe(self) -> AsyncIterator[list[Event] | None]:
+        """Yields every event, then None, then each event anew when it changes; up to PAGE events at a time.
+
+        Raises WatchInterrupted, at once if the LISTEN connection is not up within CONNECTION_WAIT_SECONDS.
+        """
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(CONNECTION_WAIT_SECONDS):
                 await self._listening.wait()
         if not self._listening.is_set():
             raise WatchInterrupted
@@ -95,8 +100,8 @@ class EventFeed:
         self._subscriptions.add(subscription)
         try:
             async for page in self._snapshot():
-                if news := subscription.news(page):
-                    yield news
+                if unsent := subscription.take_unsent(page):
+                    yield unsent
             yield None
             async for changed in subscription.changes():
                 yield changed
@@ -104,62 +109,69 @@ class EventFeed:
             self._subscriptions.discard(subscription)
 
     async def _snapshot(self) -> AsyncIterator[list[Event]]:
-        """Every event, read page by page, so that no transaction waits for a slow watcher."""
+        """Yields every event, read page by page so that no transaction stays open for a slow subscriber."""
         last_id = 0
         while True:
             async with autocommit(self._engine) as connection:
-                page = await queries.list_by_id(connection, limit=PAGE, after=last_id)
+                page = await list_events_by_id(connection, limit=PAGE, after=last_id)
             yield page
             if len(page) < PAGE:
                 return
             last_id = page[-1].event_id
 
-    async def run(self) -> Never:
-        """Listens and notifies watchers until cancelled; reconnects whenever the connection is lost."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(
-                listen(
-                    self._engine.url.render_as_string(hide_password=False),
-                    CHANGE_CHANNEL,
-                    on_notification=self._on_change,
-                    on_connected=self._listening.set,
-                    on_lost=self._interrupt_all,
-                ),
-                name="event-changes",
-            )
-            group.create_task(self._keep_telling(), name="event-watchers")
-        raise AssertionError("its tasks never end")
+    async def receive_announcements(self) -> Never:
+        """Receives the ids of changed events until cancelled; reconnects whenever the connection is lost."""
+        await listen(
+            self._engine.url.render_as_string(hide_password=False),
+            EVENT_CHANGES,
+            on_notification=self._on_announcement,
+            on_connected=self._listening.set,
+            on_lost=self._on_connection_lost,
+        )
 
-    def _on_change(self, payload: str) -> None:
-        self._announced.add(int(payload))
-        self._woken.set()
+    def _on_announcement(self, payload: str) -> None:
+        try:
+            self._announced_ids.add(int(payload))
+        except ValueError:
+            # Any role of this database can notify the channel. An exception would only reach the event loop's handler,
+            # and an announcement that cannot be read may stand for a change.
+            log.error("announcement_unreadable", channel=EVENT_CHANGES, payload=payload)  # noqa: TRY400
+            self._interrupt_all()
+        else:
+            self._wake.set()
+
+    def _on_connection_lost(self) -> None:
+        self._listening.clear()
+        self._interrupt_all()
 
     def _interrupt_all(self) -> None:
-        """Sends all watchers back for a new snapshot: nobody knows what was announced meanwhile."""
-        self._listening.clear()
         for subscription in self._subscriptions:
             subscription.interrupt()
 
-    async def _keep_telling(self) -> Never:
+    async def publish_changes(self) -> Never:
+        """Reads the announced events and offers them to the subscribers, until cancelled.
+
+        If the database cannot be read, subscribers are interrupted, so that they miss nothing: the next snapshot has
+        the changes that could not be read.
+        """
         while True:
-            await self._woken.wait()
-            self._woken.clear()
+            await self._wake.wait()
+            self._wake.clear()
             try:
-                await self._tell_changes()
+                await self._offer_announced()
             except (SQLAlchemyError, OSError, TimeoutError) as error:
-                log.warning("changes_unread", error=str(error) or type(error).__name__)
-                for subscription in self._subscriptions:
-                    subscription.interrupt()
+                log.warning("changed_events_unreadable", error=str(error) or type(error).__name__)
+                self._interrupt_all()
             await asyncio.sleep(COALESCING_SECONDS)
 
-    async def _tell_changes(self) -> None:
-        changed = sorted(self._announced)
-        self._announced.clear()
+    async def _offer_announced(self) -> None:
+        changed_ids = sorted(self._announced_ids)
+        self._announced_ids.clear()
         if not self._subscriptions:
             return
-        for start in range(0, len(changed), PAGE):
+        for start in range(0, len(changed_ids), PAGE):
             async with autocommit(self._engine) as connection:
-                latest = await queries.get_many(connection, changed[start : start + PAGE])
+                latest = await get_events(connection, changed_ids[start : start + PAGE])
             for event in latest:
                 for subscription in self._subscriptions:
                     subscription.offer(event)

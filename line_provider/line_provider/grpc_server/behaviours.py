@@ -1,4 +1,4 @@
-"""Handlers of calls, and how an interceptor puts something of its own around what they do."""
+"""Handlers of RPCs, and how an interceptor wraps the behaviour (gRPC's term) of a handler."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ SCORE_SERVICE = scores_pb2.DESCRIPTOR.services_by_name["ScoreService"].full_name
 
 
 def is_ours(method: str) -> bool:
-    """Whether it is a method of this service's contract, not of health or reflection."""
+    """Tells whether the method belongs to this service's contract, not to health or reflection."""
     return method.startswith((f"/{EVENT_SERVICE}/", f"/{SCORE_SERVICE}/"))
 
 
@@ -29,9 +29,9 @@ def wrapped(
     around: Callable[[Behaviour], Behaviour],
     around_stream: Callable[[StreamBehaviour], StreamBehaviour],
 ) -> Handler:
-    """The handler with something around its behaviour, whichever of the two kinds that services here have it is.
+    """Returns the handler with its behaviour wrapped. The services here have unary and server-streaming methods only.
 
-    (Its types are those of the synchronous server.)
+    `handler` is Any because its stubs describe the synchronous server.
     """
     if handler.unary_stream is not None:
         return grpc.unary_stream_rpc_method_handler(

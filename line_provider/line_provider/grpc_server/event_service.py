@@ -1,5 +1,5 @@
-"""EventService: what the contract says of events, told by changes.py, importer.py and watch.py."""
-# ruff: noqa: N802 - the methods bear the contract's names
+"""EventService: reads, changes, imports and the watch of events, as the contract promises them."""
+# ruff: noqa: N802 - the methods have the contract's names
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -8,10 +8,10 @@ from typing import Any
 import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.events import changes, queries
+from line_provider.events.changes import cancel_event, create_event, create_missing_events, update_event
 from line_provider.events.domain import Event, Invalid, check_event_id
-from line_provider.events.queries import position_of
-from line_provider.events.watch import EventFeed
+from line_provider.events.queries import get_event, list_events, position_of
+from line_provider.events.watch import EventWatch
 from line_provider.grpc_server.page_tokens import page_token, position_after
 from line_provider.grpc_server.translate import (
     bad_row_message,
@@ -20,20 +20,20 @@ from line_provider.grpc_server.translate import (
     event_message,
     filter_of,
     import_format_of,
-    import_rules_of,
+    import_options_of,
     order_of,
     page_size_of,
 )
-from line_provider.importing import importer
-from line_provider.importing.importer import UnreadableFile
+from line_provider.importing.importer import read_file
+from line_provider.importing.rows import UnreadableFile
 from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc
 from scoreline_common.database import autocommit
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-# A client takes messages of 4 MiB unless it says otherwise: many long descriptions are told in several.
+# gRPC clients accept messages of 4 MiB by default: events with long descriptions are split over several messages.
 LARGEST_MESSAGE_BYTES = 3 * 1024 * 1024
-# What a client takes in at once keeps it from all else.
+# While a client parses a message, its event loop does nothing else.
 LARGEST_BATCH = 100
 
 LARGEST_FILE_BYTES = 1024 * 1024
@@ -41,15 +41,15 @@ MOST_BAD_ROWS = 1_000
 
 
 class EventService(events_pb2_grpc.EventServiceServicer):
-    def __init__(self, engine: AsyncEngine, feed: EventFeed) -> None:
+    def __init__(self, engine: AsyncEngine, watch: EventWatch) -> None:
         self._engine = engine
-        self._feed = feed
+        self._watch = watch
 
     async def GetEvents(self, request: events_pb2.GetEventsRequest, _context: Context) -> events_pb2.GetEventsResponse:
         which, order, size = filter_of(request), order_of(request), page_size_of(request)
         after = position_after(request.page_token, which, order)
         async with autocommit(self._engine) as connection:
-            found = await queries.list_page(connection, which, order, limit=size + 1, after=after)
+            found = await list_events(connection, which, order, limit=size + 1, after=after)
         response = events_pb2.GetEventsResponse(events=next(_batches(found[:size], at_most=size), []))
         sent = len(response.events)
         if sent < len(found):
@@ -59,7 +59,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
     async def GetEvent(self, request: events_pb2.GetEventRequest, _context: Context) -> events_pb2.GetEventResponse:
         event_id = check_event_id(request.event_id)
         async with autocommit(self._engine) as connection:
-            event = await queries.get(connection, event_id)
+            event = await get_event(connection, event_id)
         return events_pb2.GetEventResponse(event=event_message(event))
 
     async def CreateEvent(
@@ -67,7 +67,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
     ) -> events_pb2.CreateEventResponse:
         draft = draft_of(request)
         async with self._engine.begin() as connection:
-            event = await changes.create(connection, draft)
+            event = await create_event(connection, draft)
         return events_pb2.CreateEventResponse(event=event_message(event))
 
     async def UpdateEvent(
@@ -75,7 +75,7 @@ class EventService(events_pb2_grpc.EventServiceServicer):
     ) -> events_pb2.UpdateEventResponse:
         event_id, edit = check_event_id(request.event_id), edit_of(request)
         async with self._engine.begin() as connection:
-            event = await changes.update(connection, event_id, edit)
+            event = await update_event(connection, event_id, edit)
         return events_pb2.UpdateEventResponse(event=event_message(event))
 
     async def CancelEvent(
@@ -83,48 +83,48 @@ class EventService(events_pb2_grpc.EventServiceServicer):
     ) -> events_pb2.CancelEventResponse:
         event_id = check_event_id(request.event_id)
         async with self._engine.begin() as connection:
-            event = await changes.cancel(connection, event_id)
+            event = await cancel_event(connection, event_id)
         return events_pb2.CancelEventResponse(event=event_message(event))
 
     async def ImportEvents(
         self, request: events_pb2.ImportEventsRequest, _context: Context
     ) -> events_pb2.ImportEventsResponse:
-        file_format, rules = import_format_of(request), import_rules_of(request)
+        file_format, options = import_format_of(request), import_options_of(request)
         if len(request.content) > LARGEST_FILE_BYTES:
             raise Invalid("content", f"must be at most {LARGEST_FILE_BYTES:,} bytes, not {len(request.content):,}")
         try:
-            # Thousands of rows, while other calls go on.
-            parsed = await asyncio.to_thread(importer.parse_file, request.content, file_format, rules)
+            # In a thread, because thousands of rows would keep other calls waiting.
+            file = await asyncio.to_thread(read_file, request.content, file_format, options)
         except UnreadableFile as error:
             raise Invalid("content", str(error)) from None
         async with self._engine.begin() as connection:
-            created = await changes.create_missing(connection, parsed.drafts)
+            created = await create_missing_events(connection, file.drafts)
         return events_pb2.ImportEventsResponse(
             created_event_ids=[event.event_id for event in created],
-            existing_count=len(parsed.drafts) - len(created),
-            bad_row_count=len(parsed.bad_rows),
-            bad_rows=[bad_row_message(bad) for bad in parsed.bad_rows[:MOST_BAD_ROWS]],
+            existing_count=len(file.drafts) - len(created),
+            bad_row_count=len(file.bad_rows),
+            bad_rows=[bad_row_message(bad) for bad in file.bad_rows[:MOST_BAD_ROWS]],
         )
 
     async def WatchEvents(
         self, request: events_pb2.WatchEventsRequest, _context: Context
     ) -> AsyncIterator[events_pb2.WatchEventsResponse]:
-        async for told in self._feed.watch():
-            if told is None:
+        async for events in self._watch.subscribe():
+            if events is None:
                 yield events_pb2.WatchEventsResponse(snapshot_complete=events_pb2.SnapshotComplete())
             elif request.in_batches:
-                for batch in _batches(told, at_most=LARGEST_BATCH):
+                for batch in _batches(events, at_most=LARGEST_BATCH):
                     yield events_pb2.WatchEventsResponse(batch=events_pb2.EventBatch(events=batch))
             else:
-                for event in told:
+                for event in events:
                     yield events_pb2.WatchEventsResponse(event=event_message(event))
 
 
-def _batches(told: Iterable[Event], *, at_most: int) -> Iterator[list[events_pb2.Event]]:
-    """As many at once as fit into a message."""
+def _batches(events: Iterable[Event], *, at_most: int) -> Iterator[list[events_pb2.Event]]:
+    """Yields batches of up to `at_most` events that each fit into one message."""
     batch: list[events_pb2.Event] = []
     room = LARGEST_MESSAGE_BYTES
-    for message in map(event_message, told):
+    for message in map(event_message, events):
         size = message.ByteSize()
         if batch and (size > room or len(batch) == at_most):
             yield batch

@@ -1,4 +1,4 @@
-"""What every call passes: who may call, and how a failure is told."""
+"""The interceptors that every call passes: authentication, and errors as gRPC statuses."""
 
 import hmac
 from collections.abc import AsyncIterator, Collection
@@ -10,12 +10,12 @@ import grpc
 import structlog
 
 from line_provider.events.domain import (
+    CannotFinalize,
     EventCancelled,
     EventFinal,
     EventNotFound,
     ExternalIdTaken,
     Invalid,
-    NotToBeFinal,
 )
 from line_provider.events.watch import WatchInterrupted
 from line_provider.grpc_server.behaviours import (
@@ -29,7 +29,7 @@ from line_provider.grpc_server.behaviours import (
     is_ours,
     wrapped,
 )
-from line_provider.scores.domain import ScoreRefused
+from line_provider.scores.domain import ScoreRejected
 from scoreline_common.database import is_unreachable
 
 log = structlog.get_logger(__name__)
@@ -42,20 +42,20 @@ _CODES: dict[type[Exception], grpc.StatusCode] = {
     ExternalIdTaken: grpc.StatusCode.ALREADY_EXISTS,
     EventCancelled: grpc.StatusCode.FAILED_PRECONDITION,
     EventFinal: grpc.StatusCode.FAILED_PRECONDITION,
-    NotToBeFinal: grpc.StatusCode.FAILED_PRECONDITION,
-    ScoreRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    CannotFinalize: grpc.StatusCode.FAILED_PRECONDITION,
+    ScoreRejected: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 
 class Role(Enum):
-    """Who may call what is not open to all."""
+    """The roles whose tokens open the methods that are not open to everybody."""
 
     ADMIN = "LINE_PROVIDER_ADMIN_TOKEN"
     WORKER = "LINE_PROVIDER_WORKER_TOKEN"
 
 
 def role_for(method: str) -> Role | None:
-    """Whose method it is: ScoreService is the worker's, what changes events the admin's, and the rest everybody's."""
+    """Returns the role that a method needs: worker for ScoreService, admin for changes of events, None for the rest."""
     if method.startswith(f"/{SCORE_SERVICE}/"):
         return Role.WORKER
     if method.startswith(f"/{EVENT_SERVICE}/") and method not in _READS:
@@ -64,7 +64,7 @@ def role_for(method: str) -> Role | None:
 
 
 class Authentication(grpc.aio.ServerInterceptor):
-    """Lets callers do what the role of their token may. A role has two tokens while one takes the other's place."""
+    """Lets a call pass if its token has the role that the method needs. A role has two tokens during a rotation."""
 
     def __init__(self, *, admin_tokens: Collection[str], worker_tokens: Collection[str]) -> None:
         self._roles = {
@@ -82,35 +82,36 @@ class Authentication(grpc.aio.ServerInterceptor):
         role = self._role_of(handler_call_details)
         if role is needed:
             return await continuation(handler_call_details)
-        return grpc.unary_unary_rpc_method_handler(_refuse if role is None else _refuse_role)
+        return grpc.unary_unary_rpc_method_handler(_abort_unauthenticated if role is None else _abort_denied)
 
     def _role_of(self, details: grpc.HandlerCallDetails) -> Role | None:
         given = [value for key, value in details.invocation_metadata or () if key == "authorization"]
         if len(given) != 1:
             return None
         digest = _digest(str(given[0]))
-        # All are compared, so that the time tells nothing of which it is like.
+        # Comparing with every token keeps the time independent of which token it resembles.
         matching = [role for known, role in self._roles.items() if hmac.compare_digest(digest, known)]
         return matching[0] if matching else None
 
 
 def _digest(authorization: str) -> bytes:
-    """Of one length whatever was sent."""
+    """A hash has the same length whatever was sent, so that comparing it reveals nothing about a token's length."""
     return sha256(authorization.encode()).digest()
 
 
-async def _refuse(_request: object, context: Context) -> Never:
+async def _abort_unauthenticated(_request: object, context: Context) -> Never:
     await context.abort(
-        grpc.StatusCode.UNAUTHENTICATED, "this method needs the metadata `authorization: Bearer TOKEN`, its own token"
+        grpc.StatusCode.UNAUTHENTICATED,
+        "this method needs the metadata `authorization: Bearer TOKEN`, with the token of its role",
     )
 
 
-async def _refuse_role(_request: object, context: Context) -> Never:
-    await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this method needs another token than the one that was sent")
+async def _abort_denied(_request: object, context: Context) -> Never:
+    await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this method needs the token of another role")
 
 
-class Failures(grpc.aio.ServerInterceptor):
-    """Tells a failure of our own services by the contract's code and a sentence, never by a traceback."""
+class ErrorStatuses(grpc.aio.ServerInterceptor):
+    """Reports every error of our own services as a status of the contract with a sentence, never with a traceback."""
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -121,30 +122,30 @@ class Failures(grpc.aio.ServerInterceptor):
             return handler
         return wrapped(
             handler,
-            lambda behaviour: _telling(behaviour, method),
-            lambda behaviour: _telling_stream(behaviour, method),
+            lambda behaviour: _with_status(behaviour, method),
+            lambda behaviour: _stream_with_status(behaviour, method),
         )
 
 
-def _telling(behaviour: Behaviour, method: str) -> Behaviour:
+def _with_status(behaviour: Behaviour, method: str) -> Behaviour:
     async def behave(request: Any, context: Context) -> Any:
         try:
             return await behaviour(request, context)
         except grpc.aio.AbortError:
             raise
-        except Exception as error:  # noqa: BLE001 - told and logged by _status
+        except Exception as error:  # noqa: BLE001 - logged by _status
             status = _status(error, method)
         return await context.abort(*status)
 
     return behave
 
 
-def _telling_stream(behaviour: StreamBehaviour, method: str) -> StreamBehaviour:
+def _stream_with_status(behaviour: StreamBehaviour, method: str) -> StreamBehaviour:
     async def behave(request: Any, context: Context) -> AsyncIterator[Any]:
         try:
             async for response in behaviour(request, context):
                 yield response
-        except Exception as error:  # noqa: BLE001 - told and logged by _status
+        except Exception as error:  # noqa: BLE001 - logged by _status
             status = _status(error, method)
         else:
             return
@@ -157,9 +158,9 @@ def _status(error: Exception, method: str) -> tuple[grpc.StatusCode, str]:
     if code := _CODES.get(type(error)):
         return code, str(error)
     if isinstance(error, WatchInterrupted):
-        return grpc.StatusCode.UNAVAILABLE, "changes may have been missed: watch again for a new snapshot"
+        return grpc.StatusCode.UNAVAILABLE, "changes may have been missed: watch again to get a new snapshot"
     if is_unreachable(error):
         log.warning("database_unreachable", method=method, error=str(error))
-        return grpc.StatusCode.UNAVAILABLE, "the database cannot be reached now; the call may be repeated"
+        return grpc.StatusCode.UNAVAILABLE, "the database is unreachable; the call may be repeated"
     log.error("call_failed", method=method, exc_info=error)
     return grpc.StatusCode.INTERNAL, "line_provider failed on this call; its log says why"

@@ -1,4 +1,4 @@
-"""What is told of every call: how it ended and how long it took, in metrics and in a trace; and its ids in the logs."""
+"""Records every call: its status and duration in metrics, a span in its trace, and its ids on its log lines."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ _tracer = trace.get_tracer("line_provider")
 
 
 class Observation(grpc.aio.ServerInterceptor):
-    """Looks at calls of our own services; stands before all others, so that it sees what they refuse too."""
+    """Records the calls of our own services. It is the outermost interceptor, so that it sees rejected calls too."""
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -77,7 +77,7 @@ def _observed_stream(behaviour: StreamBehaviour, method: str, metadata: dict[str
 
 @contextmanager
 def _counted(method: str, metadata: dict[str, Any], context: Context) -> Iterator[None]:
-    """Counts how the call ends, and has the logs name it; each call runs in a context of its own."""
+    """Counts the call by its status, and binds its ids to its log lines: gRPC runs each call in its own context."""
     structlog.contextvars.bind_contextvars(rpc=method)
     if request_id := metadata.get("x-request-id"):
         structlog.contextvars.bind_contextvars(request_id=str(request_id))

@@ -1,12 +1,13 @@
-"""Page tokens: where the next page begins, and of which listing. Opaque to the caller, worthless for another listing.
+"""Page tokens: the position at which the next page begins. They are opaque, and valid for one filter and order only.
 
-Eight bytes tell the filter and the order, then come the sort value in microseconds and the event's id.
+A token has eight bytes of a hash of filter and order, then the sort value in microseconds and the event's id.
 """
 
 import base64
 import binascii
 import hashlib
 import struct
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 
 from line_provider.events.domain import Invalid, Order
@@ -23,7 +24,7 @@ def page_token(which: EventFilter, order: Order, position: Position) -> str:
 
 
 def position_after(token: str, which: EventFilter, order: Order) -> Position | None:
-    """The place that the token names, None for the empty one; raises Invalid unless it was made for this listing."""
+    """Returns the token's position, or None if it is empty. Raises Invalid if it belongs to another filter or order."""
     if not token:
         return None
     try:
@@ -32,9 +33,9 @@ def position_after(token: str, which: EventFilter, order: Order) -> Position | N
     except (ValueError, OverflowError, binascii.Error, struct.error):
         raise Invalid("page_token", "must be empty or the next_page_token of an earlier page") from None
     if fingerprint != _fingerprint(which, order):
-        raise Invalid("page_token", "belongs to another filter or order: begin again with an empty one")
+        raise Invalid("page_token", "belongs to another filter or order: start again with an empty one")
     return position
 
 
 def _fingerprint(which: EventFilter, order: Order) -> bytes:
-    return hashlib.sha256(repr((which.status, which.phase, which.query, order)).encode()).digest()[:8]
+    return hashlib.sha256(repr((*astuple(which), order)).encode()).digest()[:8]

@@ -1,4 +1,4 @@
-"""Asking a server on this machine how it is."""
+"""Probes the health of a server on this machine."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ _EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104
 
 
 def is_serving(listen: str) -> bool:
-    """Whether who listens there, without TLS, says that it serves."""
+    """Tells whether the server at this address, which must not need TLS, reports SERVING."""
     host, _, port = listen.rpartition(":")
     address = f"{_EVERY_INTERFACE.get(host, host)}:{port}"
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        # Its type stubs leave out the calls.
+        # The type stubs lack the calls.
         stub: Any = health_pb2_grpc.HealthStub(channel)
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)

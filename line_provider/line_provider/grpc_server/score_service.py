@@ -1,5 +1,5 @@
-"""ScoreService: ratings on their way into the totals, by apply.py."""
-# ruff: noqa: N802 - the methods bear the contract's names
+"""ScoreService: applies scores, and serves what reconciliation and finalization need, as the contract promises."""
+# ruff: noqa: N802 - the methods have the contract's names
 
 import time
 from collections import Counter
@@ -12,21 +12,22 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.events import changes, queries
+from line_provider.events.changes import finalize_event
 from line_provider.events.domain import EventNotFound, Invalid, check_event_id
+from line_provider.events.queries import get_event
 from line_provider.grpc_server import metrics
 from line_provider.grpc_server.translate import (
     VERDICTS,
     applied_message,
     change_of,
+    decision_message,
     event_message,
     rater_id_of,
-    ruling_message,
     totals_message,
 )
-from line_provider.scores import apply
-from line_provider.scores.domain import Reason, Ruling, ScoreChange, ScoreRefused, Verdict
-from line_provider.scores.queries import list_applied, totals_of
+from line_provider.scores.apply import apply_scores
+from line_provider.scores.domain import Decision, Reason, ScoreChange, ScoreRejected, Verdict
+from line_provider.scores.queries import get_totals, list_applied_scores
 from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
 from scoreline_common.database import autocommit
 from scoreline_common.telemetry.tracing import parent_of
@@ -38,7 +39,7 @@ DEFAULT_PAGE = 1_000
 
 _tracer = trace.get_tracer("line_provider")
 
-_INVALID = Ruling(Verdict.REJECTED, Reason.INVALID)
+_INVALID = Decision(Verdict.REJECTED, Reason.INVALID)
 
 
 class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
@@ -50,13 +51,13 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
         self, request: scores_pb2.ApplyScoresRequest, _context: Context
     ) -> scores_pb2.ApplyScoresResponse:
         _check_size("changes", len(request.changes))
-        readable = [_readable(message) for message in request.changes]
-        changes = [change for change in readable if change is not None]
+        parsed = [_parse(message) for message in request.changes]
+        changes = [change for change in parsed if change is not None]
         began = time.time_ns()
-        ruled = iter(await self._apply(changes) if changes else [])
-        rulings = [next(ruled) if change else _INVALID for change in readable]
-        _tell(request.changes, rulings, began)
-        return scores_pb2.ApplyScoresResponse(verdicts=map(ruling_message, rulings))
+        decided = iter(await self._apply(changes) if changes else [])
+        decisions = [next(decided) if change else _INVALID for change in parsed]
+        _record(request.changes, decisions, began)
+        return scores_pb2.ApplyScoresResponse(verdicts=map(decision_message, decisions))
 
     async def UpdateEventStatusByScore(
         self, request: scores_pb2.UpdateEventStatusByScoreRequest, _context: Context
@@ -66,20 +67,22 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
         change = change_of(request.change)
         began = time.time_ns()
         async with self._engine.begin() as connection:
-            (ruling,) = await apply.apply_scores(connection, [change], high_score_from=self._high_score_from)
-            if ruling.reason is Reason.EVENT_NOT_FOUND:
+            (decision,) = await apply_scores(connection, [change], high_score_from=self._high_score_from)
+            if decision.reason is Reason.EVENT_NOT_FOUND:
                 raise EventNotFound(change.event_id)
-            if ruling.reason is not None:
-                raise ScoreRefused(change.event_id, ruling.reason)
-            event = await queries.get(connection, change.event_id)
-        _tell([request.change], [ruling], began)
-        return scores_pb2.UpdateEventStatusByScoreResponse(verdict=VERDICTS[ruling.verdict], event=event_message(event))
+            if decision.reason is not None:
+                raise ScoreRejected(change.event_id, decision.reason)
+            event = await get_event(connection, change.event_id)
+        _record([request.change], [decision], began)
+        return scores_pb2.UpdateEventStatusByScoreResponse(
+            verdict=VERDICTS[decision.verdict], event=event_message(event)
+        )
 
     async def GetTotals(self, request: scores_pb2.GetTotalsRequest, _context: Context) -> scores_pb2.GetTotalsResponse:
         _check_size("event_ids", len(request.event_ids))
         event_ids = [check_event_id(event_id, "event_ids") for event_id in request.event_ids]
         async with autocommit(self._engine) as connection:
-            totals = await totals_of(connection, event_ids)
+            totals = await get_totals(connection, event_ids)
         return scores_pb2.GetTotalsResponse(
             events=[
                 scores_pb2.EventTotals(event_id=event_id, totals=totals_message(of_event))
@@ -95,8 +98,8 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
             raise Invalid("page_size", f"must be 1 to {LARGEST_BATCH:,}, or 0 for {DEFAULT_PAGE:,}")
         after = rater_id_of("after_rater_id", request.after_rater_id) if request.after_rater_id else None
         async with self._engine.connect() as connection:
-            await queries.get(connection, event_id)
-            page = await list_applied(connection, event_id, limit=request.page_size or DEFAULT_PAGE, after=after)
+            await get_event(connection, event_id)
+            page = await list_applied_scores(connection, event_id, limit=request.page_size or DEFAULT_PAGE, after=after)
         return scores_pb2.GetAppliedScoresResponse(scores=map(applied_message, page))
 
     async def FinalizeEvent(
@@ -104,32 +107,33 @@ class ScoreService(scores_pb2_grpc.ScoreServiceServicer):
     ) -> scores_pb2.FinalizeEventResponse:
         event_id = check_event_id(request.event_id)
         async with self._engine.begin() as connection:
-            event = await changes.finalize(connection, event_id, count=request.count, total=request.sum)
+            event = await finalize_event(connection, event_id, count=request.count, total=request.sum)
         return scores_pb2.FinalizeEventResponse(event=event_message(event))
 
-    async def _apply(self, changes: list[ScoreChange]) -> list[Ruling]:
+    async def _apply(self, changes: list[ScoreChange]) -> list[Decision]:
         async with self._engine.begin() as connection:
-            return await apply.apply_scores(connection, changes, high_score_from=self._high_score_from)
+            return await apply_scores(connection, changes, high_score_from=self._high_score_from)
 
 
-def _tell(changes: Sequence[scores_pb2.ScoreChange], rulings: Sequence[Ruling], began: int) -> None:
-    """Counts the rulings; and each rating that is followed gets a span in its own trace, linked with the batch's."""
-    for (verdict, reason), count in Counter((ruling.verdict, ruling.reason) for ruling in rulings).items():
+def _record(changes: Sequence[scores_pb2.ScoreChange], decisions: Sequence[Decision], began: int) -> None:
+    """Counts the decisions. Each traced rating gets a span in its own trace, linked to the span of the batch."""
+    for (verdict, reason), count in Counter((each.verdict, each.reason) for each in decisions).items():
         metrics.APPLIED.labels(verdict, reason or "").inc(count)
-    for change, ruling in zip(changes, rulings, strict=True):
+    for change, decision in zip(changes, decisions, strict=True):
         if change.trace_context:
             attributes: dict[str, str | int] = {
                 "scoreline.event_id": change.event_id,
                 "scoreline.version": change.version,
-                "scoreline.verdict": ruling.verdict,
-                "scoreline.reason": ruling.reason or "",
+                "scoreline.verdict": decision.verdict,
+                "scoreline.reason": decision.reason or "",
             }
             links = [Link(trace.get_current_span().get_span_context())]
             context = parent_of(change.trace_context)
             _tracer.start_span("apply", context, SpanKind.CONSUMER, attributes, links, start_time=began).end()
 
 
-def _readable(message: scores_pb2.ScoreChange) -> ScoreChange | None:
+def _parse(message: scores_pb2.ScoreChange) -> ScoreChange | None:
+    """Returns None for a change that breaks the contract: it must not fail the other changes of its batch."""
     try:
         return change_of(message)
     except Invalid:

@@ -1,4 +1,4 @@
-"""TLS of the gRPC server, from files that whoever renews certificates replaces while it runs."""
+"""TLS of the gRPC server. The files may be replaced while it runs, so that renewing certificates takes no restart."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ log = structlog.get_logger(__name__)
 
 
 class _Files:
-    """What the files hold, read again where one of them has changed."""
+    """The certificate, its key and the clients' authority, read again when one of the files has changed."""
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
         self._paths = (certificate, key, *([client_ca] if client_ca else []))
@@ -20,16 +20,16 @@ class _Files:
         return grpc.ssl_server_certificate_configuration([(key, certificate)], client_ca[0] if client_ca else None)
 
     def read_if_changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """None where nothing has changed or the files cannot be read now: what was there goes on."""
+        """Returns None if nothing has changed, or if the files cannot be read: the server then keeps what it has."""
         try:
             if (times := self._modified()) == self._times:
                 return None
             configuration = self.read()
         except OSError as error:
-            log.error("certificate_unreadable", error=str(error))  # noqa: TRY400 - the reason says it all
+            log.error("certificate_unreadable", error=str(error))  # noqa: TRY400 - a traceback adds nothing to the message
             return None
         self._times = times
-        log.info("certificate_read")
+        log.info("certificate_reloaded")
         return configuration
 
     def _modified(self) -> list[int]:
@@ -37,11 +37,11 @@ class _Files:
 
 
 def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> grpc.ServerCredentials:
-    """With `client_ca`, only clients with a certificate of that authority are let in."""
+    """Returns credentials that follow the files. With `client_ca`, clients need a certificate of that authority."""
     files = _Files(certificate, key, client_ca)
-    # gRPC asks at each handshake.
+    # gRPC calls the fetcher at each handshake.
     return grpc.dynamic_ssl_server_credentials(
         files.read(),
-        files.read_if_changed,  # type: ignore[arg-type]  # None is how it says that nothing has changed
+        files.read_if_changed,  # type: ignore[arg-type]  # None means that nothing has changed
         require_client_authentication=client_ca is not None,
     )

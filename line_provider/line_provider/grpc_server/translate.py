@@ -1,13 +1,21 @@
-"""Between the contract's messages and plain data. Whatever a message gets wrong is Invalid, naming the field."""
+"""Translates between the contract's messages and plain data.
+
+Whatever is wrong with a message raises Invalid, which names the field. Enums are mapped by name, so a value that only
+the contract or only the domain has is an error when this module is imported, except that requests may have numbers of
+a newer contract: those raise Invalid too.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from enum import Enum
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
+from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from line_provider.events.domain import (
+    EDITABLE,
     Event,
     EventDraft,
     EventEdit,
@@ -19,57 +27,45 @@ from line_provider.events.domain import (
     check_text,
 )
 from line_provider.events.queries import EventFilter
-from line_provider.importing.importer import BadRow, Format, Rules, parse_zone
-from line_provider.scores.domain import AppliedScore, Reason, Ruling, ScoreChange, Verdict, check_change
+from line_provider.importing.importer import Format
+from line_provider.importing.rows import BadRow, ImportOptions
+from line_provider.importing.times import OUTSIDE_THE_CALENDAR, parse_zone
+from line_provider.scores.domain import AppliedScore, Decision, Reason, ScoreChange, Verdict, check_change
 from scoreline.line_provider.v1 import events_pb2, scores_pb2
 
 T = TypeVar("T")
+EnumT = TypeVar("EnumT", bound=Enum)
 
-_STATUSES = {
-    Status.PROCESSING: events_pb2.EVENT_STATUS_PROCESSING,
-    Status.LOW_SCORE: events_pb2.EVENT_STATUS_LOW_SCORE,
-    Status.HIGH_SCORE: events_pb2.EVENT_STATUS_HIGH_SCORE,
-}
-_WANTED_STATUSES = {
-    events_pb2.EVENT_STATUS_UNSPECIFIED: None,
-    **{number: status for status, number in _STATUSES.items()},
-}
-_WANTED_PHASES = {
-    events_pb2.EVENT_PHASE_UNSPECIFIED: None,
-    events_pb2.EVENT_PHASE_OPEN: Phase.OPEN,
-    events_pb2.EVENT_PHASE_CLOSED: Phase.CLOSED,
-    events_pb2.EVENT_PHASE_CANCELLED: Phase.CANCELLED,
-    events_pb2.EVENT_PHASE_FINAL: Phase.FINAL,
-}
-_ORDERS = {
-    events_pb2.EVENT_ORDER_UNSPECIFIED: Order.DEADLINE,
-    events_pb2.EVENT_ORDER_DEADLINE: Order.DEADLINE,
-    events_pb2.EVENT_ORDER_STARTS_AT: Order.STARTS_AT,
-    events_pb2.EVENT_ORDER_NEWEST: Order.NEWEST,
-}
-VERDICTS = {
-    Verdict.APPLIED: scores_pb2.VERDICT_APPLIED,
-    Verdict.DUPLICATE: scores_pb2.VERDICT_DUPLICATE,
-    Verdict.REJECTED: scores_pb2.VERDICT_REJECTED,
-}
-_REASONS = {
-    None: scores_pb2.REJECTION_REASON_UNSPECIFIED,
-    Reason.INVALID: scores_pb2.REJECTION_REASON_INVALID,
-    Reason.EVENT_NOT_FOUND: scores_pb2.REJECTION_REASON_EVENT_NOT_FOUND,
-    Reason.EVENT_CANCELLED: scores_pb2.REJECTION_REASON_EVENT_CANCELLED,
-    Reason.EVENT_FINAL: scores_pb2.REJECTION_REASON_EVENT_FINAL,
-    Reason.DEADLINE_PASSED: scores_pb2.REJECTION_REASON_DEADLINE_PASSED,
-}
-_IMPORT_FORMATS = {
-    events_pb2.IMPORT_FORMAT_UNSPECIFIED: Format.AUTO,
-    events_pb2.IMPORT_FORMAT_FIXTURES: Format.FIXTURES,
-    events_pb2.IMPORT_FORMAT_CSV: Format.CSV,
-    events_pb2.IMPORT_FORMAT_JSON_LINES: Format.JSON_LINES,
-}
-_RATE_UNTIL = timedelta(hours=48)
-# A row may hold a long text, and its reason says what is wrong with it.
+_UNSPECIFIED = "UNSPECIFIED"
+
+
+def _members(contract: EnumDescriptor, domain: type[EnumT]) -> dict[int, EnumT]:
+    """Returns the domain's value for each number of the contract's enum but 0, which means unspecified everywhere."""
+    prefix = contract.values_by_number[0].name.removesuffix(_UNSPECIFIED)
+    return {value.number: domain[value.name.removeprefix(prefix)] for value in contract.values if value.number}
+
+
+def _numbers(contract: EnumDescriptor, domain: type[EnumT]) -> dict[EnumT, Any]:
+    """Returns the contract's number for each value of the domain's enum."""
+    numbers = {member: number for number, member in _members(contract, domain).items()}
+    return {member: numbers[member] for member in domain}
+
+
+VERDICTS = _numbers(scores_pb2.Verdict.DESCRIPTOR, Verdict)
+_REASONS = _numbers(scores_pb2.RejectionReason.DESCRIPTOR, Reason)
+_STATUSES = _numbers(events_pb2.EventStatus.DESCRIPTOR, Status)
+_WANTED_STATUSES = {0: None, **_members(events_pb2.EventStatus.DESCRIPTOR, Status)}
+_WANTED_PHASES = {0: None, **_members(events_pb2.EventPhase.DESCRIPTOR, Phase)}
+_ORDERS = {0: Order.DEADLINE, **_members(events_pb2.EventOrder.DESCRIPTOR, Order)}
+_IMPORT_FORMATS = {0: Format.AUTO, **_members(events_pb2.ImportFormat.DESCRIPTOR, Format)}
+
+DEFAULT_PAGE = 100
+LARGEST_PAGE = 1000
+LONGEST_QUERY = 200
+LONGEST_SOURCE_NAME = 200
+DEFAULT_RATE_UNTIL = timedelta(hours=48)
+# The reason for a bad row may quote the row, which may be as long as the file.
 _LONGEST_REASON = 500
-_EDITABLE = ("title", "description", "starts_at", "deadline")
 
 
 def event_message(event: Event) -> events_pb2.Event:
@@ -94,15 +90,16 @@ def totals_message(totals: Totals) -> events_pb2.ScoreTotals:
     return events_pb2.ScoreTotals(count=totals.count, sum=totals.sum, histogram=totals.histogram)
 
 
-def ruling_message(ruling: Ruling) -> scores_pb2.ScoreVerdict:
-    return scores_pb2.ScoreVerdict(verdict=VERDICTS[ruling.verdict], reason=_REASONS[ruling.reason])
+def decision_message(decision: Decision) -> scores_pb2.ScoreVerdict:
+    reason = scores_pb2.REJECTION_REASON_UNSPECIFIED if decision.reason is None else _REASONS[decision.reason]
+    return scores_pb2.ScoreVerdict(verdict=VERDICTS[decision.verdict], reason=reason)
 
 
 def filter_of(request: events_pb2.GetEventsRequest) -> EventFilter:
     return EventFilter(
         status=_choice("status", request.status, _WANTED_STATUSES),
         phase=_choice("phase", request.phase, _WANTED_PHASES),
-        query=check_text("query", request.query, at_most=200),
+        query=check_text("query", request.query, at_most=LONGEST_QUERY),
     )
 
 
@@ -111,45 +108,29 @@ def order_of(request: events_pb2.GetEventsRequest) -> Order:
 
 
 def page_size_of(request: events_pb2.GetEventsRequest) -> int:
-    if not 0 <= request.page_size <= 1000:
-        raise Invalid("page_size", "must be 1 to 1000, or 0 for 100")
-    return request.page_size or 100
+    if not 0 <= request.page_size <= LARGEST_PAGE:
+        raise Invalid("page_size", f"must be 1 to {LARGEST_PAGE}, or 0 for {DEFAULT_PAGE}")
+    return request.page_size or DEFAULT_PAGE
 
 
 def draft_of(request: events_pb2.CreateEventRequest) -> EventDraft:
-    return EventDraft(
-        title=request.title,
-        description=request.description,
-        starts_at=_time("starts_at", request.starts_at, is_set=request.HasField("starts_at")),
-        deadline=_time("deadline", request.deadline, is_set=request.HasField("deadline")),
-        external_id=request.external_id or None,
-    )
+    return EventDraft(**{name: _editable(request, name) for name in EDITABLE}, external_id=request.external_id or None)
 
 
 def edit_of(request: events_pb2.UpdateEventRequest) -> EventEdit:
     named = set(request.update_mask.paths)
-    if not named or not named.issubset(_EDITABLE):
-        raise Invalid("update_mask", f"must name at least one of {', '.join(_EDITABLE)}, and nothing else")
-    starts_at = deadline = None
-    if "starts_at" in named:
-        starts_at = _time("starts_at", request.starts_at, is_set=request.HasField("starts_at"))
-    if "deadline" in named:
-        deadline = _time("deadline", request.deadline, is_set=request.HasField("deadline"))
-    return EventEdit(
-        title=request.title if "title" in named else None,
-        description=request.description if "description" in named else None,
-        starts_at=starts_at,
-        deadline=deadline,
-    )
+    if not named or not named.issubset(EDITABLE):
+        raise Invalid("update_mask", f"must name at least one of {', '.join(EDITABLE)}, and nothing else")
+    return cast(EventEdit, {name: _editable(request, name) for name in EDITABLE if name in named})
 
 
 def import_format_of(request: events_pb2.ImportEventsRequest) -> Format:
     return _choice("format", request.format, _IMPORT_FORMATS)
 
 
-def import_rules_of(request: events_pb2.ImportEventsRequest) -> Rules:
+def import_options_of(request: events_pb2.ImportEventsRequest) -> ImportOptions:
     try:
-        rate_until = request.rate_until.ToTimedelta() if request.HasField("rate_until") else _RATE_UNTIL
+        rate_until = request.rate_until.ToTimedelta() if request.HasField("rate_until") else DEFAULT_RATE_UNTIL
     except (ValueError, OverflowError):
         raise Invalid("rate_until", "must be a time from 0 to 10,000 years") from None
     if rate_until < timedelta(0):
@@ -158,7 +139,8 @@ def import_rules_of(request: events_pb2.ImportEventsRequest) -> Rules:
         zone = parse_zone(request.time_zone or "UTC")
     except ValueError as error:
         raise Invalid("time_zone", str(error)) from None
-    return Rules(rate_until, zone, check_text("source_name", request.source_name, at_most=200) or None)
+    source_name = check_text("source_name", request.source_name, at_most=LONGEST_SOURCE_NAME) or None
+    return ImportOptions(rate_until, zone, source_name)
 
 
 def bad_row_message(bad: BadRow) -> events_pb2.BadRow:
@@ -192,9 +174,15 @@ def change_of(message: scores_pb2.ScoreChange) -> ScoreChange:
     )
 
 
-def _choice(field: str, number: int, choices: Mapping[Any, T]) -> T:
+def _editable(request: Any, name: str) -> Any:
+    """Reads an editable field, which the requests to create and to update an event have by the same name."""
+    value = getattr(request, name)
+    return _time(name, value, is_set=request.HasField(name)) if isinstance(value, Timestamp) else value
+
+
+def _choice(field: str, number: int, choices: Mapping[int, T]) -> T:
     if number not in choices:
-        raise Invalid(field, f"must be one of the contract's numbers, 0 to {max(choices)}")
+        raise Invalid(field, f"must be a number of the contract's enum, 0 to {max(choices)}")
     return choices[number]
 
 
@@ -204,7 +192,7 @@ def _time(field: str, timestamp: Timestamp, *, is_set: bool) -> datetime:
     try:
         return timestamp.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise Invalid(field, "must be a time from the year 1 to the year 9999") from None
+        raise Invalid(field, OUTSIDE_THE_CALENDAR) from None
 
 
 def _timestamp(time: datetime | None) -> Timestamp | None:

@@ -1,10 +1,10 @@
-"""Applying ratings: each (event, rater, version) changes the totals at most once, however often and in whatever order
-it arrives, and a repeat is told so.
+"""Applies scores: each (event, rater, version) changes the event's totals at most once, however often and in whatever
+order it is delivered, and a repeat gets the verdict DUPLICATE.
 
-Two statements. The first locks the batch's events in the order of their ids, so that batches never deadlock; every
-writer of an event's totals or of its scores holds that lock. The second does the work. A statement sees what was
-committed before it began, not what is committed while it waits; so the locks are taken before it begins, and the
-event that it judges, the versions that it compares and the totals that it adds to are the latest and stay so.
+There are two statements. The first locks the batch's events in the order of their ids, so that batches cannot deadlock;
+every writer of an event's totals, or of its applied scores, holds that lock. The second does the work. A statement sees
+what was committed before it began, not what is committed while it waits. So the locks are taken before it begins: the
+event that it checks, the versions that it compares and the totals that it adds to are then the latest, and stay so.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,10 @@ from decimal import Decimal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from line_provider.scores.domain import Reason, Ruling, ScoreChange, Verdict
+from line_provider.events.domain import Status
+from line_provider.scale import SCALE
+from line_provider.scores.domain import Decision, Reason, ScoreChange, Verdict
+from line_provider.storage.channels import EVENT_CHANGES
 
 _LOCK = text("""
     SELECT FROM events WHERE event_id = ANY(CAST(:event_ids AS bigint[])) ORDER BY event_id FOR NO KEY UPDATE
@@ -21,20 +24,28 @@ _LOCK = text("""
 
 
 def _status(count: str, total: str) -> str:
-    """The status rule: the average of the ratings that stand, held against the threshold."""
+    """The status rule as SQL: the average of the ratings that count is compared with the threshold."""
     return f"""
         CASE
-            WHEN {count} = 0 THEN 'processing'
-            WHEN {total} >= CAST(:high_score_from AS numeric) * ({count}) THEN 'high_score'
-            ELSE 'low_score'
+            WHEN {count} = 0 THEN '{Status.PROCESSING}'
+            WHEN {total} >= CAST(:high_score_from AS numeric) * ({count}) THEN '{Status.HIGH_SCORE}'
+            ELSE '{Status.LOW_SCORE}'
         END
     """
 
 
-# The limit has what is applied looked up row by row, so that a batch costs the same however much that is: PostgreSQL
-# keeps its plan, and one made for a short table would read all of it until somebody analyses it.
-# A version that is not above the applied one is a repeat, whatever has become of its event since. Of several versions
-# of one rating that may be applied, the highest is; those below it are then repeats of what it covers.
+_HISTOGRAM_DIFFERENCE = ", ".join(
+    f"count(*) FILTER (WHERE new_value = {value}) - count(*) FILTER (WHERE old_value = {value})" for value in SCALE
+)
+# PostgreSQL numbers the elements of an array from 1, whatever value the scale starts with.
+_NEW_HISTOGRAM = ", ".join(
+    f"rated.histogram[{position}] + difference.histogram[{position}]" for position in range(1, len(SCALE) + 1)
+)
+
+# The LIMIT makes PostgreSQL look up applied scores row by row, so that a batch costs the same however long that table
+# is: the plan is cached, and one made while the table was short would read all of it until the table is analysed.
+# A version that is not above the applied one is a repeat, whatever has become of its event since. If several versions
+# of one score may be applied, the highest is; the lower ones are then repeats, which it supersedes.
 _APPLY = text(f"""
     WITH event AS MATERIALIZED (
         SELECT event_id, cancelled_at, finalized_at, deadline
@@ -46,16 +57,16 @@ _APPLY = text(f"""
             CAST(:event_ids AS bigint[]), CAST(:rater_ids AS uuid[]), CAST(:values AS smallint[]),
             CAST(:versions AS int[]), CAST(:accepted_ats AS timestamptz[])
         ) WITH ORDINALITY AS c(event_id, rater_id, value, version, accepted_at, position)
-    ), judged AS (
+    ), checked AS (
         SELECT change.*,
             CASE
-                WHEN change.version <= applied.version THEN 'duplicate'
-                WHEN event.event_id IS NULL THEN 'event_not_found'
-                WHEN event.cancelled_at IS NOT NULL THEN 'event_cancelled'
-                WHEN event.finalized_at IS NOT NULL THEN 'event_final'
-                WHEN change.accepted_at > event.deadline THEN 'deadline_passed'
-                ELSE 'applied'
-            END AS ruling
+                WHEN change.version <= applied.version THEN '{Verdict.DUPLICATE}'
+                WHEN event.event_id IS NULL THEN '{Reason.EVENT_NOT_FOUND}'
+                WHEN event.cancelled_at IS NOT NULL THEN '{Reason.EVENT_CANCELLED}'
+                WHEN event.finalized_at IS NOT NULL THEN '{Reason.EVENT_FINAL}'
+                WHEN change.accepted_at > event.deadline THEN '{Reason.DEADLINE_PASSED}'
+                ELSE '{Verdict.APPLIED}'
+            END AS decision
         FROM change
         LEFT JOIN event USING (event_id)
         LEFT JOIN LATERAL (
@@ -64,8 +75,8 @@ _APPLY = text(f"""
         ) AS applied ON true
     ), chosen AS (
         SELECT DISTINCT ON (event_id, rater_id) *
-        FROM judged
-        WHERE ruling = 'applied'
+        FROM checked
+        WHERE decision = '{Verdict.APPLIED}'
         ORDER BY event_id, rater_id, version DESC, position
     ), written AS (
         INSERT INTO applied_scores AS applied (event_id, rater_id, value, version, applied_at)
@@ -79,52 +90,45 @@ _APPLY = text(f"""
         SELECT event_id,
             count(new_value) - count(old_value) AS count,
             coalesce(sum(new_value), 0) - coalesce(sum(old_value), 0) AS sum,
-            count(*) FILTER (WHERE new_value = 1) - count(*) FILTER (WHERE old_value = 1) AS ones,
-            count(*) FILTER (WHERE new_value = 2) - count(*) FILTER (WHERE old_value = 2) AS twos,
-            count(*) FILTER (WHERE new_value = 3) - count(*) FILTER (WHERE old_value = 3) AS threes,
-            count(*) FILTER (WHERE new_value = 4) - count(*) FILTER (WHERE old_value = 4) AS fours,
-            count(*) FILTER (WHERE new_value = 5) - count(*) FILTER (WHERE old_value = 5) AS fives
+            ARRAY[{_HISTOGRAM_DIFFERENCE}] AS histogram
         FROM written
         GROUP BY event_id
     ), updated AS (
         UPDATE events AS rated
         SET score_count = score_count + difference.count,
             score_sum = score_sum + difference.sum,
-            histogram = ARRAY[
-                histogram[1] + ones, histogram[2] + twos, histogram[3] + threes, histogram[4] + fours,
-                histogram[5] + fives
-            ],
+            histogram = ARRAY[{_NEW_HISTOGRAM}],
             status = {_status("score_count + difference.count", "score_sum + difference.sum")},
             revision = revision + 1,
             updated_at = now()
         FROM difference
         WHERE rated.event_id = difference.event_id
-        RETURNING pg_notify('event_changes', rated.event_id::text)
+        RETURNING pg_notify('{EVENT_CHANGES}', rated.event_id::text)
     )
     SELECT
         CASE
-            WHEN judged.position = chosen.position THEN 'applied'
-            WHEN judged.version <= chosen.version THEN 'duplicate'
-            ELSE judged.ruling
-        END AS ruling
-    FROM judged
+            WHEN checked.position = chosen.position THEN '{Verdict.APPLIED}'
+            WHEN checked.version <= chosen.version THEN '{Verdict.DUPLICATE}'
+            ELSE checked.decision
+        END AS decision
+    FROM checked
     LEFT JOIN chosen USING (event_id, rater_id)
-    ORDER BY judged.position
+    ORDER BY checked.position
 """)  # noqa: S608 - the fragments are our own
 
-_RULINGS: dict[str, Ruling] = {
-    Verdict.APPLIED: Ruling(Verdict.APPLIED),
-    Verdict.DUPLICATE: Ruling(Verdict.DUPLICATE),
-    **{reason: Ruling(Verdict.REJECTED, reason) for reason in Reason},
+_DECISIONS: dict[str, Decision] = {
+    Verdict.APPLIED: Decision(Verdict.APPLIED),
+    Verdict.DUPLICATE: Decision(Verdict.DUPLICATE),
+    **{reason: Decision(Verdict.REJECTED, reason) for reason in Reason},
 }
 
 
 async def apply_scores(
     connection: AsyncConnection, changes: Sequence[ScoreChange], *, high_score_from: Decimal
-) -> list[Ruling]:
-    """Applies what may be applied, and rules on each change, in their order. Nothing holds until the caller commits.
+) -> list[Decision]:
+    """Applies the changes that may be applied, and returns one decision for each change, in their order.
 
-    The changes must have passed `check_change`.
+    Nothing is durable before the caller commits. The changes must have passed `check_change`.
     """
     locked_ids = list({change.event_id for change in changes})
     await connection.execute(_LOCK, {"event_ids": locked_ids})
@@ -140,10 +144,10 @@ async def apply_scores(
             "high_score_from": high_score_from,
         },
     )
-    return [_RULINGS[ruling] for ruling in rows]
+    return [_DECISIONS[decision] for decision in rows]
 
 
-_RULE_AGAIN = text(f"""
+_REFRESH_STATUSES = text(f"""
     WITH outdated AS (
         SELECT event_id FROM events
         WHERE status <> {_status("score_count", "score_sum")}
@@ -154,10 +158,10 @@ _RULE_AGAIN = text(f"""
     SET status = {_status("score_count", "score_sum")}, revision = revision + 1, updated_at = now()
     FROM outdated
     WHERE event.event_id = outdated.event_id
-    RETURNING pg_notify('event_changes', event.event_id::text)
+    RETURNING pg_notify('{EVENT_CHANGES}', event.event_id::text)
 """)  # noqa: S608 - the fragments are our own
 
 
-async def rule_again(connection: AsyncConnection, *, high_score_from: Decimal) -> None:
-    """Gives every event the status that its totals have under this threshold, which may have been changed."""
-    await connection.execute(_RULE_AGAIN, {"high_score_from": high_score_from})
+async def refresh_statuses(connection: AsyncConnection, *, high_score_from: Decimal) -> None:
+    """Gives every event the status that follows from its totals, since the threshold may have been changed."""
+    await connection.execute(_REFRESH_STATUSES, {"high_score_from": high_score_from})

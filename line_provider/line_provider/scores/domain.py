@@ -1,7 +1,7 @@
-"""Ratings on their way into an event's totals: plain rules on plain data.
+"""Ratings as line_provider receives them: plain data, and the rules that can be checked without asking the database.
 
-What must be decided under a lock on the event (whether it admits a rating, which status its totals give it) is decided
-by the one statement that holds the lock, in apply.py; here is what can be known without asking the database.
+Whether an event accepts a rating, and which status its totals give it, can only be decided under the event's lock. The
+statement that holds the lock decides it: see apply.py.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,13 @@ from enum import StrEnum
 from uuid import UUID
 
 from line_provider.events.domain import Invalid, check_event_id
+from line_provider.scale import SCALE
 
 LARGEST_VERSION = 2**31 - 1
 
 
 class Verdict(StrEnum):
-    """What became of one change of a rating; only REJECTED comes with a reason."""
+    """What line_provider decided about one change; only REJECTED comes with a reason."""
 
     APPLIED = "applied"
     DUPLICATE = "duplicate"
@@ -23,7 +24,7 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a change was rejected, the first that holds."""
+    """Why a change was rejected. If several reasons apply, it is the first of them in this order."""
 
     INVALID = "invalid"
     EVENT_NOT_FOUND = "event_not_found"
@@ -33,8 +34,16 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """The verdict on one change, with the reason if the change was rejected."""
+
+    verdict: Verdict
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreChange:
-    """One version of one rater's rating of one event; a value of None is a withdrawal."""
+    """One version of one rater's score of one event; a value of None is a withdrawal."""
 
     event_id: int
     rater_id: UUID
@@ -43,9 +52,9 @@ class ScoreChange:
     accepted_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedScore:
-    """The highest version that was applied of one rater's rating of an event."""
+    """The highest version of one rater's score of an event that was applied; a value of None is a withdrawal."""
 
     rater_id: UUID
     value: int | None
@@ -53,24 +62,18 @@ class AppliedScore:
     applied_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """The verdict on one change."""
+class ScoreRejected(Exception):
+    """The single form of applying a score was rejected; the message is sent to the caller."""
 
-    verdict: Verdict
-    reason: Reason | None = None
-
-
-class ScoreRefused(Exception):
     def __init__(self, event_id: int, reason: Reason) -> None:
-        super().__init__(f"event {event_id} refuses the rating: {reason.replace('_', ' ')}")
+        super().__init__(f"event {event_id} does not accept the rating: {reason.replace('_', ' ')}")
 
 
 def check_change(change: ScoreChange) -> ScoreChange:
-    """The change if it keeps the contract, else Invalid. Says nothing of whether its event admits it."""
+    """Returns the change. Raises Invalid if it breaks the contract; whether its event accepts it is not checked."""
     check_event_id(change.event_id)
-    if change.value is not None and not 1 <= change.value <= 5:
-        raise Invalid("value", "must be 1 to 5, or absent for a withdrawal")
+    if change.value is not None and change.value not in SCALE:
+        raise Invalid("value", f"must be {SCALE[0]} to {SCALE[-1]}, or absent for a withdrawal")
     if not 1 <= change.version <= LARGEST_VERSION:
-        raise Invalid("version", "must be 1 or more")
+        raise Invalid("version", f"must be 1 to {LARGEST_VERSION}")
     return change

@@ -1,4 +1,4 @@
-"""Migrates line_provider's database; the rights of the running service's role are listed here."""
+"""Migrates line_provider's database, and defines the rights of the running service's role."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from scoreline_common import migrate as common
 # Any constant does, as long as nothing else in this database locks it.
 _LOCK_KEY = 7_236_002
 
-# What the running service does, and nothing more. A new table or statement that needs more adds it here.
+# The rights that the running service needs, and no others. A new table or statement that needs more adds it here.
 _APP_GRANTS = (
     "GRANT USAGE ON SCHEMA public TO {role}",
     "GRANT SELECT, INSERT, UPDATE ON events, applied_scores TO {role}",

@@ -1,4 +1,4 @@
-"""The tables of line_provider's database. Their checks and their tuning are in the migrations."""
+"""The tables of line_provider's database. Their checks and storage parameters are in the migrations."""
 
 from sqlalchemy import (
     ARRAY,
@@ -16,7 +16,11 @@ from sqlalchemy import (
     text,
 )
 
+from line_provider.scale import SCALE
+
 metadata = MetaData()
+
+_NO_RATINGS = f"'{{{','.join('0' for _ in SCALE)}}}'"
 
 events = Table(
     "events",
@@ -32,7 +36,7 @@ events = Table(
     Column("finalized_at", DateTime(timezone=True)),
     Column("score_count", BigInteger, nullable=False, server_default=text("0")),
     Column("score_sum", BigInteger, nullable=False, server_default=text("0")),
-    Column("histogram", ARRAY(BigInteger), nullable=False, server_default=text("'{0,0,0,0,0}'")),
+    Column("histogram", ARRAY(BigInteger), nullable=False, server_default=text(_NO_RATINGS)),
     Column("revision", BigInteger, nullable=False, server_default=text("1")),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),

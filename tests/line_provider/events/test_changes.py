@@ -1,4 +1,4 @@
-"""What organisers do with events, and how they are listed, on the real database."""
+"""Changes that organisers make to events, and listings, on a real database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,8 +11,15 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.events import changes, queries
+from line_provider.events.changes import (
+    cancel_event,
+    create_event,
+    create_missing_events,
+    finalize_event,
+    update_event,
+)
 from line_provider.events.domain import (
+    CannotFinalize,
     Event,
     EventCancelled,
     EventDraft,
@@ -21,46 +28,55 @@ from line_provider.events.domain import (
     EventNotFound,
     ExternalIdTaken,
     Invalid,
-    NotToBeFinal,
     Order,
     Phase,
     Status,
     phase_of,
 )
-from line_provider.events.queries import EventFilter, position_of
-from line_provider.scores import apply
-from line_provider.scores.domain import Reason, Decision, ScoreChange, Verdict
+from line_provider.events.queries import EventFilter, get_event, list_events, position_of
+from line_provider.scores.apply import apply_scores
+from line_provider.scores.domain import Decision, Reason, ScoreChange, Verdict
 
 AddEvent = Callable[..., Awaitable[Event]]
 
 START = datetime(2026, 6, 11, 19, tzinfo=UTC)
-DRAFT = EventDraft("Mexico – South Africa", "Group A", START, START + timedelta(hours=48), "wc/1")
+DRAFT = EventDraft(
+    title="Mexico – South Africa",
+    description="Group A",
+    starts_at=START,
+    deadline=START + timedelta(hours=48),
+    external_id="wc/1",
+)
 EVERYTHING = EventFilter()
+
+
+def draft(title: str, description: str = "", *, starts_at: datetime = START, deadline: datetime = START) -> EventDraft:
+    return EventDraft(title=title, description=description, starts_at=starts_at, deadline=deadline)
 
 
 async def create(engine: AsyncEngine, draft: EventDraft) -> Event:
     async with engine.begin() as connection:
-        return await changes.create(connection, draft)
+        return await create_event(connection, draft)
 
 
 async def update(engine: AsyncEngine, event_id: int, edit: EventEdit) -> Event:
     async with engine.begin() as connection:
-        return await changes.update(connection, event_id, edit)
+        return await update_event(connection, event_id, edit)
 
 
 async def cancel(engine: AsyncEngine, event_id: int) -> Event:
     async with engine.begin() as connection:
-        return await changes.cancel(connection, event_id)
+        return await cancel_event(connection, event_id)
 
 
 async def finalize(engine: AsyncEngine, event_id: int, *, count: int = 0, total: int = 0) -> Event:
     async with engine.begin() as connection:
-        return await changes.finalize(connection, event_id, count=count, total=total)
+        return await finalize_event(connection, event_id, count=count, total=total)
 
 
 async def titles(engine: AsyncEngine, which: EventFilter = EVERYTHING, order: Order = Order.DEADLINE) -> list[str]:
     async with engine.connect() as connection:
-        return [event.title for event in await queries.list_page(connection, which, order, limit=100)]
+        return [event.title for event in await list_events(connection, which, order, limit=100)]
 
 
 async def test_a_new_event_stands_as_it_was_drafted_with_no_ratings(engine: AsyncEngine) -> None:
@@ -69,7 +85,7 @@ async def test_a_new_event_stands_as_it_was_drafted_with_no_ratings(engine: Asyn
     assert (event.starts_at, event.deadline) == (DRAFT.starts_at, DRAFT.deadline)
     assert (event.status, event.totals.count, event.totals.histogram) == (Status.PROCESSING, 0, (0, 0, 0, 0, 0))
     async with engine.connect() as connection:
-        assert await queries.get(connection, event.event_id) == event
+        assert await get_event(connection, event.event_id) == event
 
 
 async def test_an_external_id_is_given_once_and_none_is_no_id(engine: AsyncEngine) -> None:
@@ -77,7 +93,7 @@ async def test_an_external_id_is_given_once_and_none_is_no_id(engine: AsyncEngin
     with pytest.raises(ExternalIdTaken, match=r"'wc/1'"):
         await create(engine, DRAFT)
     for _ in range(2):
-        await create(engine, EventDraft("A talk", "", START, START))
+        await create(engine, draft("A talk"))
     assert await titles(engine) == ["A talk", "A talk", DRAFT.title]
 
 
@@ -93,7 +109,7 @@ async def test_an_update_that_cannot_be_changes_nothing(engine: AsyncEngine) -> 
     with pytest.raises(Invalid, match=r"^deadline"):
         await update(engine, event.event_id, EventEdit(title="Final", deadline=START - timedelta(hours=1)))
     async with engine.connect() as connection:
-        assert await queries.get(connection, event.event_id) == event
+        assert await get_event(connection, event.event_id) == event
 
 
 async def test_a_cancelled_event_stays_cancelled_and_is_changed_no_more(engine: AsyncEngine) -> None:
@@ -120,24 +136,26 @@ async def test_an_unknown_event_is_not_found(engine: AsyncEngine) -> None:
 
 async def test_each_order_comes_page_by_page_with_ties_by_id_and_nothing_twice(engine: AsyncEngine) -> None:
     for days in (3, 1, 2, 1, 1, 3, 2):
-        await create(engine, EventDraft("same", "", START + timedelta(days=days), START + timedelta(days=9 - days)))
+        await create(
+            engine, draft("same", starts_at=START + timedelta(days=days), deadline=START + timedelta(days=9 - days))
+        )
     async with engine.begin() as connection:  # one transaction: all of them created at the same moment
-        await changes.create_missing(connection, [EventDraft(f"tie {n}", "", START, START) for n in range(4)])
+        await create_missing_events(connection, [draft(f"tie {n}") for n in range(4)])
     async with engine.connect() as connection:
         for order in Order:
-            whole = await queries.list_page(connection, EVERYTHING, order, limit=100)
+            whole = await list_events(connection, EVERYTHING, order, limit=100)
             assert len(whole) == 11
             paged: list[Event] = []
-            while page := await queries.list_page(
+            while page := await list_events(
                 connection, EVERYTHING, order, limit=3, after=position_of(paged[-1], order) if paged else None
             ):
                 paged += page
             assert paged == whole
-        by_start = await queries.list_page(connection, EVERYTHING, Order.STARTS_AT, limit=100)
+        by_start = await list_events(connection, EVERYTHING, Order.STARTS_AT, limit=100)
         assert by_start == sorted(by_start, key=lambda event: (event.starts_at, event.event_id))
-        newest = await queries.list_page(connection, EVERYTHING, Order.NEWEST, limit=100)
+        newest = await list_events(connection, EVERYTHING, Order.NEWEST, limit=100)
         assert newest == sorted(newest, key=lambda event: (-event.created_at.timestamp(), event.event_id))
-        by_deadline = await queries.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)
+        by_deadline = await list_events(connection, EVERYTHING, Order.DEADLINE, limit=100)
         assert by_deadline == sorted(by_deadline, key=lambda event: (event.deadline, event.event_id))
 
 
@@ -145,11 +163,11 @@ async def test_a_result_becomes_final_after_the_deadline_and_nothing_changes_it_
     engine: AsyncEngine, add_event: AddEvent
 ) -> None:
     event = await add_event(deadline_in=timedelta(hours=-1))
-    change = ScoreChange(event.event_id, uuid4(), 4, 1, event.deadline)
+    change = ScoreChange(event_id=event.event_id, rater_id=uuid4(), value=4, version=1, accepted_at=event.deadline)
     async with engine.begin() as connection:
-        await apply.apply_scores(connection, [change], high_score_from=Decimal(3))
+        await apply_scores(connection, [change], high_score_from=Decimal(3))
 
-    with pytest.raises(NotToBeFinal, match="here stands count 1, sum 4, not count 0, sum 0"):
+    with pytest.raises(CannotFinalize, match="line_provider has count 1, sum 4, not count 0, sum 0"):
         await finalize(engine, event.event_id)
     final = await finalize(engine, event.event_id, count=1, total=4)
     assert final.finalized_at is not None
@@ -157,22 +175,22 @@ async def test_a_result_becomes_final_after_the_deadline_and_nothing_changes_it_
 
     late = replace(change, version=2, value=1)
     async with engine.begin() as connection:
-        rulings = await apply.apply_scores(connection, [late, change], high_score_from=Decimal(3))
-    assert rulings == [Decision(Verdict.REJECTED, Reason.EVENT_FINAL), Decision(Verdict.DUPLICATE)]
+        decisions = await apply_scores(connection, [late, change], high_score_from=Decimal(3))
+    assert decisions == [Decision(Verdict.REJECTED, Reason.EVENT_FINAL), Decision(Verdict.DUPLICATE)]
     with pytest.raises(EventFinal):
         await update(engine, event.event_id, EventEdit(title="another"))
     with pytest.raises(EventFinal):
         await cancel(engine, event.event_id)
-    with pytest.raises(NotToBeFinal, match="not count 2"):
+    with pytest.raises(CannotFinalize, match="not count 2"):
         await finalize(engine, event.event_id, count=2, total=4)
 
 
 async def test_what_is_open_or_cancelled_is_not_made_final(engine: AsyncEngine, add_event: AddEvent) -> None:
     is_open, cancelled = await add_event(), await add_event(deadline_in=timedelta(hours=-1))
     await cancel(engine, cancelled.event_id)
-    with pytest.raises(NotToBeFinal, match="its deadline is"):
+    with pytest.raises(CannotFinalize, match=r"its deadline, .*, has not passed"):
         await finalize(engine, is_open.event_id)
-    with pytest.raises(NotToBeFinal, match="it is cancelled"):
+    with pytest.raises(CannotFinalize, match="it is cancelled"):
         await finalize(engine, cancelled.event_id)
     with pytest.raises(EventNotFound):
         await finalize(engine, 12345)
@@ -187,9 +205,9 @@ async def test_a_listing_is_filtered_by_phase_as_the_rule_says(engine: AsyncEngi
     await finalize(engine, ended.event_id)
     async with engine.connect() as connection:
         now = datetime.now(UTC)
-        everything = await queries.list_page(connection, EVERYTHING, Order.DEADLINE, limit=100)
+        everything = await list_events(connection, EVERYTHING, Order.DEADLINE, limit=100)
         for phase in Phase:
-            listed = await queries.list_page(connection, EventFilter(phase=phase), Order.DEADLINE, limit=100)
+            listed = await list_events(connection, EventFilter(phase=phase), Order.DEADLINE, limit=100)
             assert listed == [event for event in everything if phase_of(event, now) is phase] != []
 
 
@@ -210,5 +228,5 @@ async def test_a_listing_is_filtered_by_phase_as_the_rule_says(engine: AsyncEngi
 )
 async def test_a_query_is_taken_literally_in_any_letter_case(engine: AsyncEngine, query: str, found: list[str]) -> None:
     for title in ("MÉXICO – Perú", "100% effort", "snake_case", "back\\slash", "a/b"):
-        await create(engine, EventDraft(title, "Described" if title == "snake_case" else "", START, START))
+        await create(engine, draft(title, "Described" if title == "snake_case" else ""))
     assert await titles(engine, EventFilter(query=query)) == found

@@ -1,4 +1,4 @@
-"""What can be known of an event without asking the database."""
+"""The rules of events that need no database."""
 
 import re
 from dataclasses import replace
@@ -15,7 +15,7 @@ from line_provider.events.domain import (
     Status,
     Totals,
     check_draft,
-    draft_after,
+    edited,
     phase_of,
 )
 
@@ -23,7 +23,9 @@ START = datetime(2026, 6, 11, 19, tzinfo=UTC)
 DEADLINE = START + timedelta(hours=48)
 MOMENT = timedelta(microseconds=1)
 
-DRAFT = EventDraft("Mexico – South Africa", "Group A", START, DEADLINE, "wc/1")
+DRAFT = EventDraft(
+    title="Mexico – South Africa", description="Group A", starts_at=START, deadline=DEADLINE, external_id="wc/1"
+)
 EVENT = Event(
     event_id=1,
     external_id="wc/1",
@@ -53,7 +55,9 @@ def test_a_cancelled_event_is_neither_open_nor_closed() -> None:
 
 
 def test_a_draft_at_the_limits_is_fine() -> None:
-    check_draft(EventDraft("ø" * 200, "d" * 10_000, START, START, "x" * 200))
+    check_draft(
+        EventDraft(title="ø" * 200, description="d" * 10_000, starts_at=START, deadline=START, external_id="x" * 200)
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,11 +79,11 @@ def test_a_draft_that_cannot_be_an_event_names_its_field_and_what_that_must_be(d
 
 
 def test_an_edit_changes_what_it_names_and_nothing_else() -> None:
-    assert draft_after(EVENT, EventEdit()) == DRAFT
-    assert draft_after(EVENT, EventEdit(title="Final")) == replace(DRAFT, title="Final")
-    assert draft_after(EVENT, EventEdit(description="")) == replace(DRAFT, description="")
+    assert edited(EVENT, EventEdit()) == EVENT
+    assert edited(EVENT, EventEdit(title="Final")) == replace(EVENT, title="Final")
+    assert edited(EVENT, EventEdit(description="")) == replace(EVENT, description="")
 
 
-def test_an_edit_is_held_against_what_it_leaves_as_it_is() -> None:
+def test_an_edit_is_checked_together_with_the_fields_that_it_leaves() -> None:
     with pytest.raises(Invalid, match=r"^deadline: must not be before starts_at"):
-        draft_after(EVENT, EventEdit(starts_at=DEADLINE + MOMENT))
+        edited(EVENT, EventEdit(starts_at=DEADLINE + MOMENT))

@@ -1,26 +1,29 @@
-"""Watching events over real channels: a snapshot, then every change, and nothing missed when something breaks."""
+"""The watch of events over real channels: a snapshot, then every change, and nothing missed when something breaks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Never
 from uuid import uuid4
 
 import grpc
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from line_provider.events import changes
+from line_provider.events import watch as watch_module
+from line_provider.events.changes import cancel_event, create_missing_events, update_event
 from line_provider.events.domain import Event, EventDraft, EventEdit
-from line_provider.events.watch import PAGE, EventFeed, WatchInterrupted
+from line_provider.events.watch import PAGE, EventWatch, WatchInterrupted
 from line_provider.grpc_server import event_service
 from line_provider.grpc_server.event_service import LARGEST_BATCH
-from line_provider.scores import apply
+from line_provider.scores.apply import apply_scores
 from line_provider.scores.domain import ScoreChange
 from scoreline.line_provider.v1 import events_pb2
+from scoreline_common.background import BackgroundTasks
 from tests.support.running_server import ADMIN, RunningServer, serving
 
 AddEvent = Callable[..., Awaitable[Event]]
@@ -48,10 +51,15 @@ async def read(
     return message
 
 
+def draft(title: str, description: str = "") -> EventDraft:
+    now = datetime.now(UTC)
+    return EventDraft(title=title, description=description, starts_at=now, deadline=now)
+
+
 async def rate(engine: AsyncEngine, event_id: int, value: int = 5) -> None:
-    change = ScoreChange(event_id, uuid4(), value, 1, datetime.now(UTC))
+    change = ScoreChange(event_id=event_id, rater_id=uuid4(), value=value, version=1, accepted_at=datetime.now(UTC))
     async with engine.begin() as connection:
-        await apply.apply_scores(connection, [change], high_score_from=Decimal(3))
+        await apply_scores(connection, [change], high_score_from=Decimal(3))
 
 
 async def break_the_listening_connections(service_engine: AsyncEngine) -> None:
@@ -87,7 +95,7 @@ async def test_a_watcher_is_told_of_everything_and_then_of_each_change(
     third = await add_event("third")
     assert (await read(call)).event.event_id == third.event_id
     async with engine.begin() as connection:
-        await changes.update(connection, first.event_id, EventEdit(title="renamed"))
+        await update_event(connection, first.event_id, EventEdit(title="renamed"))
     assert (await read(call)).event.title == "renamed"
     await server.events.CancelEvent(events_pb2.CancelEventRequest(event_id=first.event_id), metadata=ADMIN)
     assert (await read(call)).event.HasField("cancelled_at")
@@ -100,7 +108,7 @@ async def test_a_change_that_was_rolled_back_is_not_told(
     call = watch(server)
     await snapshot(call)
     async with engine.connect() as connection:
-        await changes.cancel(connection, event.event_id)
+        await cancel_event(connection, event.event_id)
         await connection.rollback()
     await rate(engine, event.event_id)
     told = (await read(call)).event
@@ -108,9 +116,8 @@ async def test_a_change_that_was_rolled_back_is_not_told(
 
 
 async def test_a_snapshot_of_several_pages_is_whole(server: RunningServer, engine: AsyncEngine) -> None:
-    now = datetime.now(UTC)
     async with engine.begin() as connection:
-        await changes.create_missing(connection, [EventDraft(str(n), "", now, now) for n in range(PAGE * 2 + 1)])
+        await create_missing_events(connection, [draft(str(n)) for n in range(PAGE * 2 + 1)])
     told = await snapshot(watch(server))
     assert [event.title for event in told] == [str(number) for number in range(PAGE * 2 + 1)]
 
@@ -118,10 +125,9 @@ async def test_a_snapshot_of_several_pages_is_whole(server: RunningServer, engin
 async def test_a_snapshot_comes_in_batches_where_that_is_asked_for_and_none_is_too_large(
     server: RunningServer, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = datetime.now(UTC)
     async with engine.begin() as connection:
-        await changes.create_missing(connection, [EventDraft(str(n), "", now, now) for n in range(LARGEST_BATCH + 1)])
-        await changes.create_missing(connection, [EventDraft(f"long {n}", "x" * 900, now, now) for n in range(3)])
+        await create_missing_events(connection, [draft(str(n)) for n in range(LARGEST_BATCH + 1)])
+        await create_missing_events(connection, [draft(f"long {n}", "x" * 900) for n in range(3)])
     monkeypatch.setattr(event_service, "LARGEST_MESSAGE_BYTES", 2_500)
     call = watch(server, in_batches=True)
     batches: list[list[events_pb2.Event]] = []
@@ -145,9 +151,18 @@ async def test_changes_that_come_together_are_told_in_one_batch(
     call = watch(server, in_batches=True)
     assert len((await read(call)).batch.events) == 2
     assert (await read(call)).HasField("snapshot_complete")
-    async with engine.begin() as connection:
-        for event in (first, second):
-            await changes.update(connection, event.event_id, EventEdit(title="renamed"))
+
+    async def rename_both(title: str) -> None:
+        async with engine.begin() as connection:
+            for event in (first, second):
+                await update_event(connection, event.event_id, EventEdit(title=title))
+
+    # Their creation may still be on its way to the watch. It is not once both have been sent.
+    await rename_both("once")
+    sent = set[int]()
+    while len(sent) < 2:
+        sent |= {event.event_id for event in (await read(call)).batch.events}
+    await rename_both("renamed")
     told = (await read(call)).batch.events
     assert [(event.event_id, event.title) for event in told] == [
         (first.event_id, "renamed"),
@@ -197,12 +212,13 @@ async def test_a_stopping_server_sends_its_watchers_away(server: RunningServer, 
 
 
 @asynccontextmanager
-async def feeding(engine: AsyncEngine) -> AsyncIterator[EventFeed]:
-    feed = EventFeed(engine)
-    running = asyncio.create_task(feed.run())
-    yield feed
-    running.cancel()
-    await asyncio.wait({running})
+async def running_watch(engine: AsyncEngine) -> AsyncIterator[EventWatch]:
+    events = EventWatch(engine)
+    async with BackgroundTasks() as background:
+        background.start("announcements", events.receive_announcements())
+        background.start("published-changes", events.publish_changes())
+        yield events
+        assert background.failed_task is None
 
 
 async def until_snapshot_complete(stream: AsyncIterator[list[Event] | None]) -> list[Event]:
@@ -221,8 +237,8 @@ async def _first(stream: AsyncIterator[list[Event] | None], count: int) -> Async
 
 async def test_a_slow_watcher_is_told_each_events_latest_state_once(engine: AsyncEngine, add_event: AddEvent) -> None:
     hot, other = await add_event("hot"), await add_event("other")
-    async with feeding(engine) as feed:
-        slow, quick = feed.watch(), feed.watch()
+    async with running_watch(engine) as events:
+        slow, quick = events.subscribe(), events.subscribe()
         await until_snapshot_complete(slow)
         await until_snapshot_complete(quick)
         for _ in range(30):
@@ -242,21 +258,18 @@ async def test_a_slow_watcher_is_told_each_events_latest_state_once(engine: Asyn
 async def test_changes_during_the_snapshot_are_told_and_never_an_older_state_after_a_newer(
     engine: AsyncEngine, add_event: AddEvent
 ) -> None:
-    now = datetime.now(UTC)
     async with engine.begin() as connection:
-        created = await changes.create_missing(
-            connection, [EventDraft(str(number), "", now, now) for number in range(PAGE + 1)]
-        )
+        created = await create_missing_events(connection, [draft(str(number)) for number in range(PAGE + 1)])
     early, late = created[0].event_id, created[-1].event_id
-    async with feeding(engine) as feed:
-        stream = feed.watch()
+    async with running_watch(engine) as events:
+        stream = events.subscribe()
         revisions: dict[int, list[int]] = {}
         first = await anext(stream)
         assert first is not None
         assert len(first) == PAGE  # the second page has not been read
         for event_id in (early, late):
             async with engine.begin() as connection:
-                await changes.update(connection, event_id, EventEdit(title="changed"))
+                await update_event(connection, event_id, EventEdit(title="changed"))
         told = [*first, *await until_snapshot_complete(stream)]
         async with asyncio.timeout(20):
             while not all(titles(told, event_id)[-1] == "changed" for event_id in (early, late)):
@@ -272,6 +285,46 @@ def titles(told: list[Event], event_id: int) -> list[str]:
     return [event.title for event in told if event.event_id == event_id]
 
 
-async def test_nobody_watches_a_feed_that_hears_nothing(engine: AsyncEngine) -> None:
+async def test_a_watch_without_its_connection_is_interrupted_at_once(engine: AsyncEngine) -> None:
     with pytest.raises(WatchInterrupted):
-        await anext(EventFeed(engine).watch())
+        await anext(EventWatch(engine).subscribe())
+
+
+async def test_an_announcement_that_cannot_be_read_interrupts_watches_and_ends_nothing(
+    engine: AsyncEngine, add_event: AddEvent
+) -> None:
+    event = await add_event()
+    async with running_watch(engine) as events:
+        stream = events.subscribe()
+        await until_snapshot_complete(stream)
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT pg_notify('event_changes', 'not an id')"))
+        async with asyncio.timeout(20):
+            with pytest.raises(WatchInterrupted):
+                await anext(stream)
+        again = events.subscribe()
+        await until_snapshot_complete(again)
+        await rate(engine, event.event_id)
+        async with asyncio.timeout(20):
+            assert await anext(again) is not None
+
+
+async def test_a_change_that_cannot_be_read_interrupts_watches_so_that_none_misses_it(
+    engine: AsyncEngine, add_event: AddEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = await add_event()
+
+    async def fail(*_: object) -> Never:
+        raise OperationalError("SELECT", {}, OSError("connection reset"))
+
+    async with running_watch(engine) as events:
+        stream = events.subscribe()
+        await until_snapshot_complete(stream)
+        with monkeypatch.context() as patch:
+            patch.setattr(watch_module, "get_events", fail)
+            await rate(engine, event.event_id)
+            async with asyncio.timeout(20):
+                with pytest.raises(WatchInterrupted):
+                    await anext(stream)
+        snapshot = await until_snapshot_complete(events.subscribe())
+    assert [each.totals.count for each in snapshot] == [1]

@@ -1,4 +1,4 @@
-"""Every method over a real channel: what it answers, and each error by the code that the contract names."""
+"""Every method over a real channel: its response, and each error by the code that the contract promises."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.postgres import Postgres
-from line_provider.events import changes
+from line_provider.events.changes import cancel_event, create_missing_events
 from line_provider.events.domain import Event, EventDraft
 from scoreline.line_provider.v1 import events_pb2, scores_pb2
 from tests.support.running_server import ADMIN, ADMIN_TOKEN, NEXT_ADMIN, WORKER, WORKER_TOKEN, RunningServer, serving
@@ -28,7 +28,7 @@ AddEvent = Callable[..., Awaitable[Event]]
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 SERVICES = ("scoreline.line_provider.v1.EventService", "scoreline.line_provider.v1.ScoreService")
-AWAY = "postgresql+asyncpg://anybody:secret@/anywhere?host=/nonexistent"
+UNREACHABLE = "postgresql+asyncpg://anybody:secret@/anywhere?host=/nonexistent"
 
 NOW = datetime.now(UTC)
 BEYOND_THE_CALENDAR = Timestamp(seconds=2**40)
@@ -113,8 +113,9 @@ async def test_a_page_of_long_descriptions_ends_before_it_is_too_large_for_a_cli
     server: RunningServer, engine: AsyncEngine
 ) -> None:
     long = "\N{SOCCER BALL}" * 10_000
+    drafts = [EventDraft(title=str(n), description=long, starts_at=NOW, deadline=NOW) for n in range(200)]
     async with engine.begin() as connection:
-        await changes.create_missing(connection, [EventDraft(str(n), long, NOW, NOW) for n in range(200)])
+        await create_missing_events(connection, drafts)
     request, listed = events_pb2.GetEventsRequest(page_size=1000), []
     while True:
         page = await server.events.GetEvents(request)
@@ -208,7 +209,7 @@ async def test_a_result_is_made_final_where_both_sides_agree_on_it(server: Runni
     differing = scores_pb2.FinalizeEventRequest(event_id=closed.event_id, count=1, sum=4)
     code, details = await failure(server.scores.FinalizeEvent(differing, metadata=WORKER))
     assert code is grpc.StatusCode.FAILED_PRECONDITION
-    assert "here stands count 1, sum 5, not count 1, sum 4" in details
+    assert "line_provider has count 1, sum 5, not count 1, sum 4" in details
 
     agreed = scores_pb2.FinalizeEventRequest(event_id=closed.event_id, count=1, sum=5)
     final = (await server.scores.FinalizeEvent(agreed, metadata=WORKER)).event
@@ -243,7 +244,7 @@ async def test_the_single_form_answers_with_the_event_as_it_stands(server: Runni
     assert (again.verdict, again.event) == (scores_pb2.VERDICT_DUPLICATE, answer.event)
 
 
-async def test_the_single_form_tells_a_refusal_by_its_code(
+async def test_the_single_form_reports_a_rejection_by_its_code(
     server: RunningServer, add_event: AddEvent, engine: AsyncEngine
 ) -> None:
     async def refusal(event_id: int) -> tuple[grpc.StatusCode, str]:
@@ -253,13 +254,13 @@ async def test_the_single_form_tells_a_refusal_by_its_code(
     cancelled, final = (await add_event()).event_id, (await add_event()).event_id
     closed = (await add_event(deadline_in=-timedelta(hours=1))).event_id
     async with engine.begin() as connection:
-        await changes.cancel(connection, cancelled)
+        await cancel_event(connection, cancelled)
         await connection.execute(text(f"UPDATE events SET finalized_at = now() WHERE event_id = {final}"))
     refused = grpc.StatusCode.FAILED_PRECONDITION
     assert await refusal(999) == (grpc.StatusCode.NOT_FOUND, "event 999 does not exist")
-    assert await refusal(cancelled) == (refused, f"event {cancelled} refuses the rating: event cancelled")
-    assert await refusal(final) == (refused, f"event {final} refuses the rating: event final")
-    assert await refusal(closed) == (refused, f"event {closed} refuses the rating: deadline passed")
+    assert await refusal(cancelled) == (refused, f"event {cancelled} does not accept the rating: event cancelled")
+    assert await refusal(final) == (refused, f"event {final} does not accept the rating: event final")
+    assert await refusal(closed) == (refused, f"event {closed} does not accept the rating: deadline passed")
 
 
 async def test_an_event_that_exists_already_is_not_created_again(server: RunningServer) -> None:
@@ -267,7 +268,7 @@ async def test_an_event_that_exists_already_is_not_created_again(server: Running
     code, details = await failure(server.events.CreateEvent(new_event(external_id="wc/1"), metadata=ADMIN))
     assert (code, details) == (
         grpc.StatusCode.ALREADY_EXISTS,
-        "there is an event with the external_id 'wc/1' already",
+        "an event with the external_id 'wc/1' already exists",
     )
     assert len((await server.events.GetEvents(events_pb2.GetEventsRequest())).events) == 1
 
@@ -309,7 +310,7 @@ Second night,2027-01-02T19:00Z,,the same again
     assert len(apart.created_event_ids) == 2
 
 
-async def test_what_an_import_does_not_say_is_guessed_and_an_event_may_be_rated_for_two_days(
+async def test_an_import_detects_the_format_and_events_may_be_rated_for_two_days_by_default(
     server: RunningServer,
 ) -> None:
     request = importing('{"title": "Opening night", "starts_at": "2027-01-01T19:00"}')
@@ -320,7 +321,7 @@ async def test_what_an_import_does_not_say_is_guessed_and_an_event_may_be_rated_
     assert event.deadline.ToDatetime(tzinfo=UTC) == datetime(2027, 1, 3, 19, tzinfo=UTC)
 
 
-async def test_the_largest_file_is_imported_and_its_report_fits_into_an_answer(server: RunningServer) -> None:
+async def test_the_largest_file_is_imported_and_its_report_fits_into_a_response(server: RunningServer) -> None:
     head, good, bad = "title,starts_at\n", "a{:05},2027-01-01T19:00\n", f"b,{'x' * 900}\n"
     rows = [good.format(number) for number in range(2_000)]
     rows += [bad] * ((1024 * 1024 - len(head) - sum(map(len, rows))) // len(bad))
@@ -339,7 +340,7 @@ async def test_a_cancelled_event_is_not_updated(server: RunningServer, add_event
     code, details = await failure(server.events.UpdateEvent(request, metadata=ADMIN))
     assert (code, details) == (
         grpc.StatusCode.FAILED_PRECONDITION,
-        f"event {event_id} is cancelled and cannot be changed any more",
+        f"event {event_id} is cancelled and can no longer be changed",
     )
 
 
@@ -382,14 +383,14 @@ def update(*paths: str, **fields: Any) -> events_pb2.UpdateEventRequest:
         ("UpdateEvent", update("deadline", deadline=BEYOND_THE_CALENDAR), "deadline: must be a time from the year 1"),
         ("UpdateEvent", update("deadline", deadline=Timestamp()), "deadline: must not be before starts_at"),
         ("CancelEvent", events_pb2.CancelEventRequest(event_id=0), "event_id: must be 1 to"),
-        ("ImportEvents", importing("name,when\n"), "content: the first line names no column starts_at and no column"),
+        ("ImportEvents", importing("name,when\n"), "content: the first line has no column starts_at and no column"),
         ("ImportEvents", importing("[1]"), "content: not a fixtures file"),
         ("ImportEvents", importing('{"matches": []}'), 'content: the tournament has no "name"'),
         ("ImportEvents", events_pb2.ImportEventsRequest(content=b"\xff"), "content: not UTF-8 text"),
         ("ImportEvents", importing("x" * (1024 * 1024 + 1)), "content: must be at most 1,048,576 bytes"),
         ("ImportEvents", importing("", format=9), "format: must be"),
-        ("ImportEvents", importing("", time_zone="Atlantis/Center"), "time_zone: 'Atlantis/Center' is no time zone"),
-        ("ImportEvents", importing("", time_zone="../UTC"), "time_zone: '../UTC' is no time zone"),
+        ("ImportEvents", importing("", time_zone="Atlantis/Center"), "time_zone: 'Atlantis/Center' is not a time zone"),
+        ("ImportEvents", importing("", time_zone="../UTC"), "time_zone: '../UTC' is not a time zone"),
         ("ImportEvents", importing("", rate_until=Duration(seconds=-1)), "rate_until: must not be negative"),
         ("ImportEvents", importing("", rate_until=Duration(seconds=2**62)), "rate_until: must be a time from"),
         ("ImportEvents", importing("", source_name="x" * 201), "source_name: must be at most 200 characters"),
@@ -399,9 +400,9 @@ async def test_a_bad_request_about_events_names_its_field_and_what_that_must_be(
     server: RunningServer, add_event: AddEvent, method: str, request_message: Any, details: str
 ) -> None:
     event = await add_event()
-    told = await failure(getattr(server.events, method)(request_message, metadata=ADMIN))
-    assert told[0] is grpc.StatusCode.INVALID_ARGUMENT
-    assert told[1].startswith(details)
+    failed = await failure(getattr(server.events, method)(request_message, metadata=ADMIN))
+    assert failed[0] is grpc.StatusCode.INVALID_ARGUMENT
+    assert failed[1].startswith(details)
     listed = await server.events.GetEvents(events_pb2.GetEventsRequest())
     assert [(each.event_id, each.revision) for each in listed.events] == [(event.event_id, event.revision)]
 
@@ -422,7 +423,7 @@ def single(**differently: Any) -> scores_pb2.UpdateEventStatusByScoreRequest:
         ("UpdateEventStatusByScore", single(event_id=0), "event_id: must be 1 to"),
         ("UpdateEventStatusByScore", single(value=0), "value: must be 1 to 5"),
         ("UpdateEventStatusByScore", single(value=6), "value: must be 1 to 5"),
-        ("UpdateEventStatusByScore", single(version=-1), "version: must be 1 or more"),
+        ("UpdateEventStatusByScore", single(version=-1), "version: must be 1 to 2147483647"),
         ("UpdateEventStatusByScore", single(rater_id=b""), "rater_id: must be the 16 bytes of a UUID"),
         ("UpdateEventStatusByScore", single(rater_id=b"x" * 17), "rater_id: must be the 16 bytes of a UUID"),
         ("UpdateEventStatusByScore", single(accepted_at=None), "accepted_at: must be set"),
@@ -440,9 +441,9 @@ async def test_a_bad_request_about_scores_names_its_field_and_what_that_must_be(
     server: RunningServer, add_event: AddEvent, method: str, request_message: Any, details: str
 ) -> None:
     await add_event()
-    told = await failure(getattr(server.scores, method)(request_message, metadata=WORKER))
-    assert told[0] is grpc.StatusCode.INVALID_ARGUMENT
-    assert told[1].startswith(details)
+    failed = await failure(getattr(server.scores, method)(request_message, metadata=WORKER))
+    assert failed[0] is grpc.StatusCode.INVALID_ARGUMENT
+    assert failed[1].startswith(details)
 
 
 @pytest.mark.parametrize(
@@ -454,8 +455,8 @@ async def test_a_bad_request_about_scores_names_its_field_and_what_that_must_be(
     ],
 )
 async def test_an_unknown_event_is_not_found(server: RunningServer, method: str, request_message: Any) -> None:
-    told = await failure(getattr(server.events, method)(request_message, metadata=ADMIN))
-    assert told == (grpc.StatusCode.NOT_FOUND, f"event {request_message.event_id} does not exist")
+    failed = await failure(getattr(server.events, method)(request_message, metadata=ADMIN))
+    assert failed == (grpc.StatusCode.NOT_FOUND, f"event {request_message.event_id} does not exist")
 
 
 @pytest.mark.parametrize(
@@ -491,7 +492,7 @@ async def test_nobody_writes_without_the_token(server: RunningServer, metadata: 
 
 
 NOBODY, EVERYBODY = None, "everybody"
-# Who may call what. A method that is not here yet fails the test that goes through all there are.
+# The role that each method needs. The test goes through all methods and fails for one that is missing here.
 POLICY = {
     "EventService": {
         "GetEvents": EVERYBODY,
@@ -515,7 +516,7 @@ POLICY = {
 @pytest.mark.parametrize(
     ("bearer", "metadata"), [(NOBODY, ()), ("admin", ADMIN), ("worker", WORKER), ("admin", NEXT_ADMIN)]
 )
-async def test_every_method_is_open_to_whom_the_policy_says(
+async def test_every_method_is_open_to_exactly_the_roles_of_the_policy(
     server: RunningServer, bearer: str | None, metadata: tuple[tuple[str, str], ...]
 ) -> None:
     services = events_pb2.DESCRIPTOR.services_by_name, scores_pb2.DESCRIPTOR.services_by_name
@@ -540,7 +541,7 @@ async def test_every_method_is_open_to_whom_the_policy_says(
                 assert code is grpc.StatusCode.PERMISSION_DENIED, method.name
 
 
-async def test_a_server_with_another_threshold_rules_by_it(
+async def test_a_server_with_another_threshold_applies_it_to_every_status(
     engine: AsyncEngine, add_event: AddEvent, database_url: str
 ) -> None:
     request = scores_pb2.UpdateEventStatusByScoreRequest(change=change((await add_event()).event_id, value=4))
@@ -565,8 +566,8 @@ async def test_reflection_lists_the_services(server: RunningServer) -> None:
     assert {*SERVICES, "grpc.health.v1.Health"} <= {each.name for each in response.list_services_response.service}
 
 
-async def test_a_database_that_is_away_is_told_as_unavailable_and_as_not_serving() -> None:
-    async with serving(AWAY) as server:
+async def test_an_unreachable_database_is_reported_as_unavailable_and_not_serving() -> None:
+    async with serving(UNREACHABLE) as server:
         for call in (
             server.events.GetEvents(events_pb2.GetEventsRequest()),
             server.events.GetEvent(events_pb2.GetEventRequest(event_id=1)),
@@ -583,7 +584,7 @@ async def test_a_database_that_is_away_is_told_as_unavailable_and_as_not_serving
             await server.reports(NOT_SERVING, service=service)
 
 
-async def test_what_nobody_foresaw_is_told_in_a_sentence_and_without_its_details(postgres: Postgres) -> None:
+async def test_an_unexpected_error_is_reported_in_a_sentence_without_its_details(postgres: Postgres) -> None:
     unmigrated = await postgres.create_database("tested_empty", owner="tested_empty", password="secret")
     async with serving(unmigrated) as server:
         assert await failure(server.events.GetEvents(events_pb2.GetEventsRequest())) == (

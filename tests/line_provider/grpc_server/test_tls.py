@@ -33,8 +33,8 @@ def trusting(ca: trustme.CA, own: trustme.LeafCert | None = None) -> grpc.Channe
     return grpc.ssl_channel_credentials(ca.cert_pem.bytes(), own.private_key_pem.bytes(), chain)
 
 
-async def is_let_in(address: str, credentials: grpc.ChannelCredentials | None, *, host: str = HOST) -> bool:
-    """Whether a new client gets an answer. Raises where it does not for another reason than the handshake."""
+async def is_accepted(address: str, credentials: grpc.ChannelCredentials | None, *, host: str = HOST) -> bool:
+    """Tells whether a new client passes the handshake. Raises if its call fails for another reason."""
     options = [("grpc.ssl_target_name_override", host)]
     async with (
         grpc.aio.insecure_channel(address)
@@ -59,7 +59,7 @@ def ca() -> trustme.CA:
 async def mutual(
     engine: AsyncEngine, database_url: str, ca: trustme.CA, tmp_path: Path
 ) -> AsyncIterator[RunningServer]:
-    """A server that lets in those who have a certificate of the same authority."""
+    """A server that accepts clients with a certificate of the same authority."""
     authority = tmp_path / "ca.crt"
     ca.cert_pem.write_to_path(str(authority))
     credentials = server_credentials(*write(ca.issue_cert(HOST), tmp_path), authority)
@@ -67,19 +67,19 @@ async def mutual(
         yield server
 
 
-async def test_who_proves_who_they_are_is_let_in_and_nobody_else(mutual: RunningServer, ca: trustme.CA) -> None:
+async def test_only_clients_with_the_authoritys_certificate_are_accepted(mutual: RunningServer, ca: trustme.CA) -> None:
     assert list((await mutual.events.GetEvents(events_pb2.GetEventsRequest())).events) == []
-    assert await is_let_in(mutual.address, trusting(ca, ca.issue_cert("worker")))
+    assert await is_accepted(mutual.address, trusting(ca, ca.issue_cert("worker")))
 
     stranger = trustme.CA()
-    assert not await is_let_in(mutual.address, None)
-    assert not await is_let_in(mutual.address, trusting(ca))
-    assert not await is_let_in(mutual.address, trusting(ca, stranger.issue_cert("worker")))
-    assert not await is_let_in(mutual.address, trusting(stranger, ca.issue_cert("worker")))
-    assert not await is_let_in(mutual.address, trusting(ca, ca.issue_cert("worker")), host="elsewhere.example")
+    assert not await is_accepted(mutual.address, None)
+    assert not await is_accepted(mutual.address, trusting(ca))
+    assert not await is_accepted(mutual.address, trusting(ca, stranger.issue_cert("worker")))
+    assert not await is_accepted(mutual.address, trusting(stranger, ca.issue_cert("worker")))
+    assert not await is_accepted(mutual.address, trusting(ca, ca.issue_cert("worker")), host="elsewhere.example")
 
 
-async def test_a_certificate_is_not_a_token(mutual: RunningServer) -> None:
+async def test_a_certificate_does_not_replace_a_token(mutual: RunningServer) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await mutual.events.CancelEvent(events_pb2.CancelEventRequest(event_id=1))
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -88,7 +88,7 @@ async def test_a_certificate_is_not_a_token(mutual: RunningServer) -> None:
     assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_probes_are_answered_without_tls_and_get_nothing_else(mutual: RunningServer) -> None:
+async def test_probes_need_no_tls_and_have_access_to_nothing_else(mutual: RunningServer) -> None:
     await mutual.reports(1)
     assert await asyncio.to_thread(is_serving, mutual.probes_address)
     assert not await asyncio.to_thread(is_serving, mutual.address)
@@ -98,27 +98,27 @@ async def test_probes_are_answered_without_tls_and_get_nothing_else(mutual: Runn
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_an_expired_certificate_is_no_proof(
+async def test_an_expired_certificate_is_rejected(
     engine: AsyncEngine, database_url: str, ca: trustme.CA, tmp_path: Path
 ) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     expired = ca.issue_cert(HOST, not_after=yesterday)
     async with serving(database_url, credentials=server_credentials(*write(expired, tmp_path), None)) as server:
-        assert not await is_let_in(server.address, trusting(ca))
+        assert not await is_accepted(server.address, trusting(ca))
 
 
-async def test_a_renewed_certificate_is_taken_up_without_a_restart_and_an_unreadable_one_is_not(
+async def test_a_renewed_certificate_is_used_without_a_restart_and_an_unreadable_one_is_not(
     engine: AsyncEngine, database_url: str, ca: trustme.CA, tmp_path: Path
 ) -> None:
     files = write(ca.issue_cert(HOST), tmp_path)
     async with serving(database_url, credentials=server_credentials(*files, None)) as server:
-        assert await is_let_in(server.address, trusting(ca))
+        assert await is_accepted(server.address, trusting(ca))
         files[1].unlink()
-        assert await is_let_in(server.address, trusting(ca))
+        assert await is_accepted(server.address, trusting(ca))
 
         new_ca = trustme.CA()
         write(new_ca.issue_cert(HOST), tmp_path)
         for path in files:
             os.utime(path, (0, 0))
-        assert await is_let_in(server.address, trusting(new_ca))
-        assert not await is_let_in(server.address, trusting(ca))
+        assert await is_accepted(server.address, trusting(new_ca))
+        assert not await is_accepted(server.address, trusting(ca))

@@ -1,4 +1,4 @@
-"""Applying ratings to the real database: once each, in whatever order, however many at a time."""
+"""Applying scores to a real database: once each, in whatever order, however many at a time."""
 
 import asyncio
 import random
@@ -12,14 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.table_scans import rows_read_through
-from line_provider.events import changes, queries
+from line_provider.events.changes import cancel_event, update_event
 from line_provider.events.domain import Event, EventEdit, Status, Totals
-from line_provider.scores import apply as scores
-from line_provider.scores.domain import Reason, Decision, ScoreChange, Verdict
-from line_provider.scores.queries import totals_of as stored_totals
+from line_provider.events.queries import get_event
+from line_provider.scale import SCALE
+from line_provider.scores.apply import apply_scores, refresh_statuses
+from line_provider.scores.domain import Decision, Reason, ScoreChange, Verdict
+from line_provider.scores.queries import get_totals
 from line_provider.storage.migrate import migrate
 from scoreline_common.database import create_engine
 
@@ -41,22 +44,28 @@ def change(
     version: int = 1,
     accepted_at: datetime | None = None,
 ) -> ScoreChange:
-    return ScoreChange(event_id, rater or uuid4(), value, version, accepted_at or datetime.now(UTC))
+    return ScoreChange(
+        event_id=event_id,
+        rater_id=rater or uuid4(),
+        value=value,
+        version=version,
+        accepted_at=accepted_at or datetime.now(UTC),
+    )
 
 
 async def apply(engine: AsyncEngine, *changes: ScoreChange, threshold: str = "3") -> list[Decision]:
     async with engine.begin() as connection:
-        return await scores.apply_scores(connection, changes, high_score_from=Decimal(threshold))
+        return await apply_scores(connection, changes, high_score_from=Decimal(threshold))
 
 
 async def read(engine: AsyncEngine, event_id: int) -> Event:
     async with engine.connect() as connection:
-        return await queries.get(connection, event_id)
+        return await get_event(connection, event_id)
 
 
 async def cancel(engine: AsyncEngine, event_id: int) -> None:
     async with engine.begin() as connection:
-        await changes.cancel(connection, event_id)
+        await cancel_event(connection, event_id)
 
 
 async def finalize(engine: AsyncEngine, event_id: int) -> None:
@@ -67,7 +76,7 @@ async def finalize(engine: AsyncEngine, event_id: int) -> None:
 
 
 async def rebuilt_totals(engine: AsyncEngine) -> dict[int, Totals]:
-    """The totals as the applied scores give them, for each event that has any row."""
+    """The totals recomputed from the applied scores, for each event that has any row."""
     async with engine.connect() as connection:
         rows = await connection.execute(text("SELECT event_id, value FROM applied_scores"))
         values: dict[int, list[int]] = {}
@@ -77,7 +86,7 @@ async def rebuilt_totals(engine: AsyncEngine) -> dict[int, Totals]:
 
 
 def totals_of(values: Sequence[int]) -> Totals:
-    return Totals(len(values), sum(values), tuple(values.count(value) for value in range(1, 6)))
+    return Totals(len(values), sum(values), tuple(values.count(value) for value in SCALE))
 
 
 async def test_a_first_rating_counts_and_gives_the_event_its_status(engine: AsyncEngine, add_event: AddEvent) -> None:
@@ -126,12 +135,12 @@ async def test_the_average_is_held_against_the_threshold(
     assert (await read(engine, event_id)).status is status
 
 
-async def test_a_changed_threshold_rules_on_every_event_again(engine: AsyncEngine, add_event: AddEvent) -> None:
+async def test_a_changed_threshold_refreshes_every_status(engine: AsyncEngine, add_event: AddEvent) -> None:
     middling, good, unrated = [(await add_event()).event_id for _ in range(3)]
     await apply(engine, change(middling, 3), change(good, 5))
     before = {event_id: await read(engine, event_id) for event_id in (middling, good, unrated)}
     async with engine.begin() as connection:
-        await scores.rule_again(connection, high_score_from=Decimal(4))
+        await refresh_statuses(connection, high_score_from=Decimal(4))
     after = {event_id: await read(engine, event_id) for event_id in (middling, good, unrated)}
     assert after[middling].status is Status.LOW_SCORE
     assert after[middling].revision > before[middling].revision
@@ -146,10 +155,10 @@ async def test_each_refusal_has_its_reason_and_never_fails_its_neighbours(
     ]
     await cancel(engine, cancelled)
     await finalize(engine, final)
-    rulings = await apply(
+    decisions = await apply(
         engine, change(999), change(cancelled), change(fine), change(final), change(closed), change(fine)
     )
-    assert rulings == [
+    assert decisions == [
         rejected(Reason.EVENT_NOT_FOUND),
         rejected(Reason.EVENT_CANCELLED),
         APPLIED,
@@ -214,7 +223,7 @@ async def test_a_message_that_stands_twice_in_a_batch_is_applied_once(engine: As
 async def test_nothing_of_a_batch_that_was_rolled_back_remains(engine: AsyncEngine, add_event: AddEvent) -> None:
     event = await add_event()
     async with engine.connect() as connection:
-        await scores.apply_scores(connection, [change(event.event_id)], high_score_from=Decimal(3))
+        await apply_scores(connection, [change(event.event_id)], high_score_from=Decimal(3))
         await connection.rollback()
     assert await read(engine, event.event_id) == event
     assert await rebuilt_totals(engine) == {}
@@ -235,7 +244,7 @@ async def waits_for_a_lock(engine: AsyncEngine) -> None:
 async def test_a_batch_that_waited_for_an_events_end_is_judged_by_it(engine: AsyncEngine, add_event: AddEvent) -> None:
     event_id = (await add_event()).event_id
     async with engine.begin() as cancelling:
-        await changes.cancel(cancelling, event_id)
+        await cancel_event(cancelling, event_id)
         applying = asyncio.create_task(apply(engine, change(event_id)))
         await waits_for_a_lock(engine)
     assert await applying == [rejected(Reason.EVENT_CANCELLED)]
@@ -247,10 +256,10 @@ async def test_a_repeat_that_waited_while_its_first_delivery_was_applied_and_the
 ) -> None:
     delivered = change((await add_event()).event_id)
     async with engine.begin() as first:
-        assert await scores.apply_scores(first, [delivered], high_score_from=Decimal(3)) == [APPLIED]
+        assert await apply_scores(first, [delivered], high_score_from=Decimal(3)) == [APPLIED]
         repeating = asyncio.create_task(apply(engine, delivered))
         await waits_for_a_lock(engine)
-        await changes.cancel(first, delivered.event_id)
+        await cancel_event(first, delivered.event_id)
     assert await repeating == [DUPLICATE]
 
 
@@ -260,7 +269,7 @@ async def test_a_deadline_that_was_moved_meanwhile_is_the_one_that_counts(
     event = await add_event()
     async with engine.begin() as moving:
         earlier = event.deadline - timedelta(hours=1)
-        await changes.update(moving, event.event_id, EventEdit(deadline=earlier))
+        await update_event(moving, event.event_id, EventEdit(deadline=earlier))
         applying = asyncio.create_task(apply(engine, change(event.event_id, accepted_at=event.deadline)))
         await waits_for_a_lock(engine)
     assert await applying == [rejected(Reason.DEADLINE_PASSED)]
@@ -273,7 +282,7 @@ async def test_many_shuffled_batches_at_once_neither_deadlock_nor_count_anything
     event_ids = [(await add_event(f"event {number}")).event_id for number in range(8)]
     raters = [UUID(int=number) for number in range(60)]
     messages = [
-        change(event_id, chance.choice([1, 2, 3, 4, 5, None]), rater=rater, version=version)
+        change(event_id, chance.choice([*SCALE, None]), rater=rater, version=version)
         for event_id in event_ids
         for rater in raters
         for version in range(1, 4)
@@ -282,15 +291,15 @@ async def test_many_shuffled_batches_at_once_neither_deadlock_nor_count_anything
     chance.shuffle(delivered)
     batches = [delivered[start : start + 90] for start in range(0, len(delivered), 90)]
 
-    rulings = await asyncio.gather(*(apply(engine, *batch) for batch in batches))
+    decisions = await asyncio.gather(*(apply(engine, *batch) for batch in batches))
 
-    assert {ruling.verdict for batch in rulings for ruling in batch} == {Verdict.APPLIED, Verdict.DUPLICATE}
+    assert {decision.verdict for batch in decisions for decision in batch} == {Verdict.APPLIED, Verdict.DUPLICATE}
     expected = {
         event_id: totals_of([m.value for m in messages if m.event_id == event_id and m.version == 3 and m.value])
         for event_id in event_ids
     }
     async with engine.connect() as connection:
-        assert await stored_totals(connection, event_ids) == expected
+        assert await get_totals(connection, event_ids) == expected
     assert await rebuilt_totals(engine) == expected
 
 
@@ -298,7 +307,7 @@ async def test_totals_leave_unknown_events_out(engine: AsyncEngine, add_event: A
     first, second = (await add_event()).event_id, (await add_event()).event_id
     await apply(engine, change(second, 5))
     async with engine.connect() as connection:
-        totals = await stored_totals(connection, [second, 999, first, second])
+        totals = await get_totals(connection, [second, 999, first, second])
     assert totals == {first: totals_of([]), second: totals_of([5])}
 
 
@@ -310,7 +319,7 @@ async def test_migrating_again_and_several_at_once_changes_nothing(
     assert await read(engine, event.event_id) == event
 
 
-# The model: an event is a deadline and a fate, and of each rating the highest version that was admitted stands.
+# The model: an event is a deadline and an end, and the highest admitted version of each score counts.
 
 DEADLINE = datetime(2026, 6, 13, 19, tzinfo=UTC)
 OPEN, CANCELLED, UNKNOWN = 1, 2, 3
@@ -319,11 +328,11 @@ messages = st.builds(
     ScoreChange,
     event_id=st.sampled_from([OPEN, OPEN, OPEN, CANCELLED, UNKNOWN]),
     rater_id=st.integers(1, 3).map(lambda number: UUID(int=number)),
-    value=st.none() | st.integers(1, 5),
+    value=st.none() | st.sampled_from(SCALE),
     version=st.integers(1, 4),
     accepted_at=st.sampled_from([DEADLINE - timedelta(days=1), DEADLINE, DEADLINE + timedelta(microseconds=1)]),
 )
-# A version is said once: whoever repeats it, repeats it whole.
+# A version has one content: a repeat is a repeat of the whole message.
 histories = st.lists(messages, max_size=25, unique_by=lambda m: (m.event_id, m.rater_id, m.version))
 
 
@@ -365,8 +374,8 @@ async def test_batches_delivered_twice_shuffled_and_out_of_order_leave_what_one_
     delivered = list(data.draw(st.permutations(history * 2)))
     verdicts: dict[ScoreChange, set[Verdict]] = {}
     for batch in in_batches(delivered, data):
-        for message, ruling in zip(batch, await apply(engine, *batch), strict=True):
-            verdicts.setdefault(message, set()).add(ruling.verdict)
+        for message, decision in zip(batch, await apply(engine, *batch), strict=True):
+            verdicts.setdefault(message, set()).add(decision.verdict)
     shuffled = await read(engine, OPEN)
 
     assert (shuffled.totals, shuffled.status) == (once.totals, once.status)
@@ -393,3 +402,21 @@ async def test_small_batches_never_read_through_a_table_that_nobody_has_analysed
         await apply(session, *(change(event_id) for _ in range(5)))
     assert await rows_read_through(session, "applied_scores") == before
     await session.dispose()
+
+
+async def test_the_database_accepts_exactly_the_values_of_the_scale(engine: AsyncEngine) -> None:
+    insert = text("INSERT INTO applied_scores VALUES (1, gen_random_uuid(), :value, 1, now())")
+    async with engine.begin() as connection:
+        for value in SCALE:
+            await connection.execute(insert, {"value": value})
+    for outside in (SCALE.start - 1, SCALE.stop):
+        async with engine.connect() as connection:
+            with pytest.raises(IntegrityError):
+                await connection.execute(insert, {"value": outside})
+
+
+async def test_each_value_of_the_scale_has_its_place_in_the_histogram(engine: AsyncEngine, add_event: AddEvent) -> None:
+    event_id = (await add_event()).event_id
+    values = [value for value in SCALE for _ in range(value)]
+    await apply(engine, *(change(event_id, value) for value in values))
+    assert (await read(engine, event_id)).totals == totals_of(values)

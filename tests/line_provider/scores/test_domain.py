@@ -1,4 +1,4 @@
-"""What can be known of a rating without asking the database."""
+"""The rules of scores that need no database."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -7,9 +7,12 @@ from uuid import uuid4
 import pytest
 
 from line_provider.events.domain import Invalid
+from line_provider.scale import SCALE
 from line_provider.scores.domain import ScoreChange, check_change
 
-CHANGE = ScoreChange(1, uuid4(), 5, 1, datetime(2026, 6, 11, 19, tzinfo=UTC))
+CHANGE = ScoreChange(
+    event_id=1, rater_id=uuid4(), value=5, version=1, accepted_at=datetime(2026, 6, 11, 19, tzinfo=UTC)
+)
 
 
 @pytest.mark.parametrize(
@@ -17,8 +20,8 @@ CHANGE = ScoreChange(1, uuid4(), 5, 1, datetime(2026, 6, 11, 19, tzinfo=UTC))
     [
         (replace(CHANGE, event_id=0), "event_id"),
         (replace(CHANGE, event_id=2**63), "event_id"),
-        (replace(CHANGE, value=0), "value"),
-        (replace(CHANGE, value=6), "value"),
+        (replace(CHANGE, value=SCALE.start - 1), "value"),
+        (replace(CHANGE, value=SCALE.stop), "value"),
         (replace(CHANGE, version=0), "version"),
         (replace(CHANGE, version=2**31), "version"),
     ],

@@ -71,8 +71,8 @@ def order_of_locks() -> None:
     from line_provider.scores import apply
     from line_provider.scores.domain import Decision, ScoreChange
 
-    if score_service.__dict__["apply"] is not apply:
-        raise LookupError("score_service does not apply by scores.apply")
+    if score_service.__dict__["apply_scores"] is not apply.apply_scores:
+        raise LookupError("score_service does not apply scores by scores.apply")
     lock_one = text("SELECT FROM events WHERE event_id = :event_id FOR NO KEY UPDATE")
     apply_in_order = apply.apply_scores
 
@@ -81,9 +81,10 @@ def order_of_locks() -> None:
     ) -> list[Decision]:
         for event_id in dict.fromkeys(change.event_id for change in changes):
             await connection.execute(lock_one, {"event_id": event_id})
-        return await apply_in_order(connection, changes, high_score_from=high_score_from)
+        decisions: list[Decision] = await apply_in_order(connection, changes, high_score_from=high_score_from)
+        return decisions
 
-    apply.apply_scores = apply_as_named
+    score_service.__dict__["apply_scores"] = apply_as_named
 
 
 @_in("line-provider")

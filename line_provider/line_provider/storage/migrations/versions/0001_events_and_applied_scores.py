@@ -9,9 +9,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # The row of a popular event is rewritten with every batch of ratings. No index holds what changes then (the totals,
-    # the status, the revision), and the free half of each page lets the new row lie next to the old: a heap-only
-    # update, which touches no index and is cleaned up by the next visitor of the page.
+    # The row of a popular event is rewritten with every batch of ratings. No index has the columns that change (the
+    # totals, the status, the revision), and half of each page stays free, so that the new row version fits beside the
+    # old one: a heap-only update, which touches no index and is pruned by the next reader of the page.
     op.execute("""
         CREATE TABLE events (
             event_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -36,13 +36,13 @@ def upgrade() -> None:
             CHECK ((status = 'processing') = (score_count = 0))
         ) WITH (fillfactor = 50)
     """)
-    # The three orders of a listing; the first also finds what is open and what is closed.
+    # The three orders of a listing; the first index also serves the filter by phase.
     op.execute("CREATE INDEX events_by_deadline ON events (deadline, event_id)")
     op.execute("CREATE INDEX events_by_start ON events (starts_at, event_id)")
     op.execute("CREATE INDEX events_by_creation ON events (created_at DESC, event_id)")
-    # The last applied version of each rating. A withdrawal keeps its row, for its version. There is no foreign key:
-    # whoever writes here has read the event and holds its lock, and to look each row's event up once more would cost as
-    # much as all the rest of the statement.
+    # The last applied version of each rating. A withdrawal keeps its row, because the version must not go back. There
+    # is no foreign key: the statement that writes here has read the event and holds its lock, and checking the key of
+    # each row would cost as much as the rest of that statement.
     op.execute("""
         CREATE TABLE applied_scores (
             event_id bigint NOT NULL,
