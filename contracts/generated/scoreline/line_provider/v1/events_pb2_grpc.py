@@ -26,11 +26,12 @@ if _version_not_supported:
 
 
 class EventServiceStub:
-    """Reads are open to every caller that reaches the port. Writes need the admin token
-    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or PERMISSION_DENIED with the worker's.
+    """Reads are open to every caller that reaches the port. Writes need the admin token in the metadata
+    (`authorization: Bearer TOKEN`); without it they fail with UNAUTHENTICATED, with the worker token with
+    PERMISSION_DENIED.
 
-    Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
-    UNAVAILABLE means that the database cannot be reached and the call may be repeated.
+    Errors of all methods: INVALID_ARGUMENT names the field and says what it must be; UNAVAILABLE means that the database
+    is unreachable and that the call may be repeated.
     """
 
     def __init__(self, channel):
@@ -77,61 +78,63 @@ class EventServiceStub:
 
 
 class EventServiceServicer:
-    """Reads are open to every caller that reaches the port. Writes need the admin token
-    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or PERMISSION_DENIED with the worker's.
+    """Reads are open to every caller that reaches the port. Writes need the admin token in the metadata
+    (`authorization: Bearer TOKEN`); without it they fail with UNAUTHENTICATED, with the worker token with
+    PERMISSION_DENIED.
 
-    Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
-    UNAVAILABLE means that the database cannot be reached and the call may be repeated.
+    Errors of all methods: INVALID_ARGUMENT names the field and says what it must be; UNAVAILABLE means that the database
+    is unreachable and that the call may be repeated.
     """
 
     def GetEvents(self, request, context):
-        """One page of events. A page token belongs to the filter and order that it was made with.
+        """Returns one page of events. A page token is valid only with the filter and the order of the page before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetEvent(self, request, context):
-        """One event, or NOT_FOUND.
+        """Returns one event, or NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateEvent(self, request, context):
-        """A new event. With an `external_id` that exists already: ALREADY_EXISTS, and nothing is written.
+        """Creates an event. If its `external_id` exists already, fails with ALREADY_EXISTS and writes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateEvent(self, request, context):
-        """Changes the fields named by the mask. NOT_FOUND; FAILED_PRECONDITION for an event that is cancelled or final.
+        """Changes the fields that the mask names. Fails with NOT_FOUND, or with FAILED_PRECONDITION if the event is cancelled
+        or final.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelEvent(self, request, context):
-        """Ends rating for good; ratings that were applied before still stand. Repeating it changes nothing. NOT_FOUND;
-        FAILED_PRECONDITION for an event whose result is final.
+        """Ends rating for good; ratings that were applied before still count. Idempotent. Fails with NOT_FOUND, or with
+        FAILED_PRECONDITION if the event's result is final.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ImportEvents(self, request, context):
-        """Creates the events that a file lists, all or none of them, and leaves those that exist already as they are: importing
-        a file again adds what is new in it. A row that is no event costs no other one, and is told in the answer.
+        """Creates the events of a file in one transaction. Events that exist already are not changed, so importing a file
+        again adds only what is new in it. A bad row does not affect other rows; the response names it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchEvents(self, request, context):
-        """First every event, then `snapshot_complete`, then each event anew when it changes.
-        Changes of one event may be folded into its latest state; `revision` only grows.
-        A client that reconnects gets a new snapshot, so that nothing can be missed.
+        """Sends every event, then `snapshot_complete`, then each event anew when it changes. Several changes of an event may
+        be combined into its latest state; its `revision` only grows. A client that reconnects gets a new snapshot, so that
+        it cannot miss a change.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,11 +187,12 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService:
-    """Reads are open to every caller that reaches the port. Writes need the admin token
-    (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or PERMISSION_DENIED with the worker's.
+    """Reads are open to every caller that reaches the port. Writes need the admin token in the metadata
+    (`authorization: Bearer TOKEN`); without it they fail with UNAUTHENTICATED, with the worker token with
+    PERMISSION_DENIED.
 
-    Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
-    UNAVAILABLE means that the database cannot be reached and the call may be repeated.
+    Errors of all methods: INVALID_ARGUMENT names the field and says what it must be; UNAVAILABLE means that the database
+    is unreachable and that the call may be repeated.
     """
 
     @staticmethod

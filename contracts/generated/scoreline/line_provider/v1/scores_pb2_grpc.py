@@ -26,12 +26,11 @@ if _version_not_supported:
 
 
 class ScoreServiceStub:
-    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or
-    PERMISSION_DENIED with the admin's.
+    """Every method needs the worker token in the metadata (`authorization: Bearer TOKEN`); without it a call fails with
+    UNAUTHENTICATED, with the admin token with PERMISSION_DENIED.
 
-    Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
-    UNAVAILABLE means that the database cannot be reached and the call may be repeated:
-    repeating is always safe, because a change is applied at most once.
+    Errors of all methods: INVALID_ARGUMENT names the field and says what it must be; UNAVAILABLE means that the database
+    is unreachable and that the call may be repeated, which is always safe: a change is applied at most once.
     """
 
     def __init__(self, channel):
@@ -68,48 +67,46 @@ class ScoreServiceStub:
 
 
 class ScoreServiceServicer:
-    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or
-    PERMISSION_DENIED with the admin's.
+    """Every method needs the worker token in the metadata (`authorization: Bearer TOKEN`); without it a call fails with
+    UNAUTHENTICATED, with the admin token with PERMISSION_DENIED.
 
-    Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
-    UNAVAILABLE means that the database cannot be reached and the call may be repeated:
-    repeating is always safe, because a change is applied at most once.
+    Errors of all methods: INVALID_ARGUMENT names the field and says what it must be; UNAVAILABLE means that the database
+    is unreachable and that the call may be repeated, which is always safe: a change is applied at most once.
     """
 
     def ApplyScores(self, request, context):
-        """Applies a batch in one transaction: all verdicts hold, or the call failed and none does.
-        A change that line_provider refuses never fails its neighbours. At most 10,000 changes.
+        """Applies a batch in one transaction: either all verdicts hold, or the call fails and nothing was applied. A rejected
+        change does not affect the others of its batch. At most 10,000 changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateEventStatusByScore(self, request, context):
-        """The single form of ApplyScores; answers with the event as it stands afterwards.
-        A refused change is an error here: NOT_FOUND for an unknown event, FAILED_PRECONDITION
-        for one that is cancelled, final or past its deadline.
+        """The single form of ApplyScores; returns the event as it is afterwards. A rejected change is an error here: NOT_FOUND
+        if the event does not exist, FAILED_PRECONDITION if it is cancelled, final or past its deadline.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTotals(self, request, context):
-        """What stands for each of these events, for reconciliation. Unknown events are left out. At most 10,000 ids.
+        """Returns the totals of those of the events that exist, for reconciliation. At most 10,000 ids.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAppliedScores(self, request, context):
-        """What is applied of an event, rating by rating in the order of rater ids, for reconciliation. NOT_FOUND.
+        """Returns a page of an event's applied scores in the order of the rater ids, for reconciliation. NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FinalizeEvent(self, request, context):
-        """Makes an event's result final: no rating changes it from then on. Repeating it changes nothing. NOT_FOUND;
-        FAILED_PRECONDITION before the deadline, for a cancelled event, and where count or sum differ from the caller's.
+        """Makes an event's result final: nothing changes it any more. Idempotent. Fails with NOT_FOUND, or with
+        FAILED_PRECONDITION before the deadline, if the event is cancelled, or if count or sum differ from the caller's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,12 +149,11 @@ def add_ScoreServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ScoreService:
-    """Every method needs the worker's token (metadata `authorization: Bearer TOKEN`), else UNAUTHENTICATED, or
-    PERMISSION_DENIED with the admin's.
+    """Every method needs the worker token in the metadata (`authorization: Bearer TOKEN`); without it a call fails with
+    UNAUTHENTICATED, with the admin token with PERMISSION_DENIED.
 
-    Errors shared by all methods: INVALID_ARGUMENT names the field and what it must be;
-    UNAVAILABLE means that the database cannot be reached and the call may be repeated:
-    repeating is always safe, because a change is applied at most once.
+    Errors of all methods: INVALID_ARGUMENT names the field and says what it must be; UNAVAILABLE means that the database
+    is unreachable and that the call may be repeated, which is always safe: a change is applied at most once.
     """
 
     @staticmethod
