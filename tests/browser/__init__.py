@@ -1,1 +1,1 @@
-"""The page at / in a real browser, on the whole system."""
+"""The pages at / and /ops in a real browser, on the whole system."""

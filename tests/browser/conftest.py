@@ -1,4 +1,8 @@
-"""Without a browser all of these tests are skipped, and the end of pytest's output says so and why."""
+"""Fixtures of the browser tests.
+
+Without a browser all of these tests are skipped; tests/support/skips.py lists them at the end of the run, and fails
+them under CI.
+"""
 
 import os
 import secrets
@@ -21,9 +25,9 @@ if TYPE_CHECKING:
 
 Metadata = tuple[tuple[str, str], ...]
 
-WHY_SKIPPED = "there is no Chromium here, and it cannot be installed unasked (see devstack/browser.py)"
+WHY_SKIPPED = "there is no Chromium, and it can be installed automatically only on Debian as root (devstack/browser.py)"
 
-# Only bounds how long a failing test takes to say so.
+# Generous for a busy machine: only a failing test waits for so long.
 expect.set_options(timeout=40_000)
 
 
@@ -34,16 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=WHY_SKIPPED))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = [report for report in terminalreporter.getreports("skipped") if WHY_SKIPPED in str(report.longrepr)]
-    if skipped:
-        terminalreporter.section("THE PAGE WAS NOT TESTED", yellow=True, bold=True)
-        terminalreporter.line(f"{len(skipped)} tests in tests/browser were skipped: {WHY_SKIPPED}.")
-
-
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    # Chromium's sandbox does not work for root.
+    # Chromium refuses to run as root with its sandbox.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=installed_browser(), args=arguments)
@@ -53,11 +50,11 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def open_page(browser: Browser, system: System) -> AsyncIterator[OpenPage]:
-    """Opens the page as a reader who was never here; `context` is what Playwright's contexts take, and `prepare` is
-    given the page before it loads.
+    """Opens the page as a new reader; other options are those of Playwright's contexts, and `prepare` is called with
+    the page before it loads.
 
-    At the end of the test no page may have complained in its console or asked anything of another host, but for
-    complaints that are `expected` (patterns).
+    Fails the test at its end if a page has logged an error or a warning in its console, or has sent a request to
+    another host. Messages that match a pattern of `expected` are allowed.
     """
     contexts, watches = [], []
 
@@ -88,7 +85,7 @@ async def open_page(browser: Browser, system: System) -> AsyncIterator[OpenPage]
 
 @pytest.fixture
 def create_event(organiser: "EventServiceAsyncStub", admin: Metadata, rater: AsyncClient) -> CreateEvent:
-    """Creates an event with a title of its own, and returns once score_maker lists it."""
+    """Creates an event with a unique title, and returns once score_maker lists it."""
 
     async def create(*, closes_in: timedelta = timedelta(hours=1), title: str = "Opening night") -> NewEvent:
         now = datetime.now(UTC)
@@ -109,7 +106,7 @@ def create_event(organiser: "EventServiceAsyncStub", admin: Metadata, rater: Asy
 
 @pytest.fixture
 def close_event(organiser: "EventServiceAsyncStub", admin: Metadata) -> ChangeEvent:
-    """Moves an event's deadline into the past, so little that its result is not made final while the test looks."""
+    """Moves an event's deadline into the past, by so little that the event is not finalized during the test."""
 
     async def close(event_id: int) -> None:
         request = events_pb2.UpdateEventRequest(event_id=event_id)
@@ -130,7 +127,7 @@ def cancel_event(organiser: "EventServiceAsyncStub", admin: Metadata) -> ChangeE
 
 @pytest.fixture
 def rate_by_many(system: System) -> RateByMany:
-    """Rates an event, each value by a rater of its own, and returns once all of that counts."""
+    """Rates an event, each value by another rater, and returns once all ratings count."""
 
     async def rate(event_id: int, *values: int) -> None:
         async with AsyncClient(base_url=system.http_url) as client:
@@ -140,9 +137,9 @@ def rate_by_many(system: System) -> RateByMany:
                 response = await client.post(f"/events/{event_id}/score", json={"score": value}, headers=headers)
                 assert response.is_success, response.text
 
-            async def all_count() -> bool:
+            async def all_are_counted() -> bool:
                 return bool((await client.get(f"/events/{event_id}")).json()["score_count"] == len(values))
 
-            await eventually(all_count)
+            await eventually(all_are_counted)
 
     return rate

@@ -1,4 +1,4 @@
-"""The page as a reader sees it, and what its tests ask of their fixtures."""
+"""Page objects of the browser tests, and the types of their fixtures."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from playwright.async_api import ConsoleMessage, Locator, Page, Request, Route, expect
 
-# What Chromium's console says of answers that refuse, and of requests that find nobody.
+# What Chromium logs in its console for responses that refuse a request, and for requests without a response.
 REFUSED = r"status of 4(09|10|29)"
-AWAY = r"net::ERR_|status of 503"
+UNREACHABLE = r"net::ERR_|status of 503"
 
 ChangeEvent = Callable[[int], Awaitable[None]]
 
@@ -33,7 +33,7 @@ class NewEvent:
 
     @property
     def path(self) -> str:
-        """The page with this event alone."""
+        """The address of the page that shows this event alone."""
         return f"/?phase=all&q={self.title.replace(' ', '+')}"
 
 
@@ -47,37 +47,36 @@ class CreateEvent(Protocol):
 
 @dataclass
 class Watched:
-    """What a page says in its console and asks of other hosts, which is nothing where all is well."""
+    """Collects a page's errors and warnings in the console and its requests to other hosts. A sound page has none."""
 
     origin: str
     expected: tuple[str, ...]
-    complaints: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
 
     def follow(self, page: Page) -> None:
         page.on("console", self._on_console)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("pageerror", lambda error: self.findings.append(str(error)))
         page.on("request", self._on_request)
 
     def check(self) -> None:
+        """Raises AssertionError if a finding was not expected."""
         unexpected = [
-            complaint
-            for complaint in self.complaints
-            if not any(re.search(pattern, complaint) for pattern in self.expected)
+            finding for finding in self.findings if not any(re.search(pattern, finding) for pattern in self.expected)
         ]
         if unexpected:
             raise AssertionError("\n".join(unexpected))
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
-            self.complaints.append(f"{message.text} ({message.location.get('url')})")
+            self.findings.append(f"{message.text} ({message.location.get('url')})")
 
     def _on_request(self, request: Request) -> None:
         if not request.url.startswith((self.origin, "data:")):
-            self.complaints.append(f"a request to {request.url}")
+            self.findings.append(f"a request to {request.url}")
 
 
 class Card:
-    """An event's card; each `shows_...` waits until it does."""
+    """An event's card. Each `shows_...` waits until the card shows that."""
 
     def __init__(self, page: Page, event_id: int) -> None:
         self.root = page.locator(f'article[data-event="{event_id}"]')
@@ -87,7 +86,7 @@ class Card:
         self.phase = self.root.locator(".phase")
         self.outcome = self.root.locator(".outcome")
         self.stars = self.root.get_by_role("radiogroup")
-        self.withdraw = self.root.get_by_role("button", name="Withdraw")
+        self.withdraw = self.root.get_by_role("button", name="Remove rating")
         self.bars = self.root.locator(".histogram")
 
     def star(self, value: int) -> Locator:
@@ -108,20 +107,10 @@ class Card:
         await expect(self.count).to_have_text(count)
 
 
-async def deafen(page: Page) -> None:
-    """Keeps changes of events from the page: its stream never opens."""
+async def block_stream(page: Page) -> None:
+    """Keeps the page from receiving changes of events: its stream never opens."""
 
     async def never(route: Route) -> None:
         pass
 
     await page.route("**/events/stream*", never)
-
-
-async def message_keys(page: Page) -> tuple[list[str], list[str]]:
-    """The keys of the page's English messages, and those of the Russian ones."""
-    english, russian = await page.evaluate("""async () => {
-        const base = document.querySelector('script[type=module]').src.replace('main.js', 'messages/');
-        const keys = async (language) => Object.keys((await import(`${base}${language}.js`)).default).sort();
-        return [await keys('en'), await keys('ru')];
-    }""")
-    return english, russian

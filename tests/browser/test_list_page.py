@@ -1,4 +1,4 @@
-"""Finding events on the page: search, filter, order, pages, and views that are shared."""
+"""Finding events on the page: search, filters, sort order, pagination, and shared views."""
 
 import re
 
@@ -16,7 +16,7 @@ async def shown_ids(page: Page) -> list[int]:
 
 
 async def shows(page: Page, *events: NewEvent) -> None:
-    """Waits until these events are shown, in this order."""
+    """Waits until the page shows exactly these events, in this order."""
     for position, event in enumerate(events):
         await expect(page.locator("article.card").nth(position)).to_have_attribute("data-event", str(event.event_id))
     await expect(page.locator("article.card")).to_have_count(len(events))
@@ -26,9 +26,7 @@ async def listed_ids(api: AsyncClient, **parameters: str | int) -> list[int]:
     return [event["event_id"] for event in (await api.get("/events", params=parameters)).json()["events"]]
 
 
-async def test_open_events_are_shown_first_and_those_that_close_first_before_the_others(
-    rater: AsyncClient, open_page: OpenPage
-) -> None:
+async def test_the_page_starts_with_open_events_ordered_by_deadline(rater: AsyncClient, open_page: OpenPage) -> None:
     page = await open_page()
     await expect(page.locator("article.card").first).to_be_visible()
     shown = await shown_ids(page)
@@ -36,7 +34,7 @@ async def test_open_events_are_shown_first_and_those_that_close_first_before_the
     await expect(page.get_by_role("radio", name="Open")).to_be_checked()
 
 
-async def test_a_search_finds_what_is_typed_and_is_in_the_address(
+async def test_a_search_finds_matching_events_and_is_in_the_address(
     open_page: OpenPage, create_event: CreateEvent
 ) -> None:
     event, other = await create_event(title="Reykjavík open air"), await create_event()
@@ -46,12 +44,12 @@ async def test_a_search_finds_what_is_typed_and_is_in_the_address(
     await expect(Card(page, event.event_id).root).to_be_visible()
     assert other.event_id not in await shown_ids(page)
     await expect(page).to_have_url(re.compile(r"\?q=REYKJAV"))
-    await expect(page.get_by_role("status")).to_have_text("1 event is shown.")
+    await expect(page.get_by_role("status")).to_have_text("Showing 1 event.")
 
 
-async def test_a_search_that_finds_nothing_says_so_and_offers_all_events(open_page: OpenPage) -> None:
+async def test_a_search_without_results_offers_all_events(open_page: OpenPage) -> None:
     page = await open_page("/?q=there+is+no+such+event&status=LOW_SCORE")
-    await expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+    await expect(page.get_by_role("heading", name="No events found")).to_be_visible()
     await page.get_by_role("button", name="Show all events").click()
     await expect(page.locator("article.card").first).to_be_visible()
     await expect(page.get_by_label("Search events")).to_have_value("")
@@ -71,10 +69,10 @@ async def test_events_are_filtered_by_phase_and_score(
     page = await open_page("/?q=Filtered")
     await expect(page.locator("article.card")).to_have_count(2)
 
-    await page.get_by_role("combobox", name="Rated", exact=True).select_option("Low score")
+    await page.get_by_role("combobox", name="Score", exact=True).select_option("Low score")
     await shows(page, low)
 
-    await page.get_by_role("combobox", name="Rated", exact=True).select_option("Any score")
+    await page.get_by_role("combobox", name="Score", exact=True).select_option("Any score")
     await page.get_by_text("Cancelled", exact=True).click()
     await shows(page, cancelled)
     await expect(page).to_have_url(re.compile(r"phase=cancelled"))
@@ -93,11 +91,11 @@ async def test_events_are_ordered_as_chosen(
     await rate_by_many(best.event_id, 5, 5, 5)
     page = await open_page("/?q=Ordered")
     await expect(page.locator("article.card")).to_have_count(3)
-    order = page.get_by_role("combobox", name="Order", exact=True)
+    order = page.get_by_role("combobox", name="Sort by", exact=True)
     for choice, expected in (
-        ("Most rated", [many, best, one]),
+        ("Most ratings", [many, best, one]),
         ("Best rated", [best, one, many]),
-        ("Newest", [best, many, one]),
+        ("Recently added", [best, many, one]),
     ):
         await order.select_option(choice)
         await shows(page, *expected)
@@ -107,12 +105,12 @@ async def test_a_view_is_shared_by_its_address(open_page: OpenPage, create_event
     event = await create_event(title="Shared")
     page = await open_page()
     await page.get_by_label("Search events").fill(event.title)
-    await page.get_by_role("combobox", name="Order", exact=True).select_option("Newest")
+    await page.get_by_role("combobox", name="Sort by", exact=True).select_option("Recently added")
     await expect(page.locator("article.card")).to_have_count(1)
     other = await open_page(page.url)
     await expect(other.locator("article.card")).to_have_count(1)
     await expect(other.get_by_label("Search events")).to_have_value(event.title)
-    await expect(other.get_by_role("combobox", name="Order", exact=True)).to_have_value("newest")
+    await expect(other.get_by_role("combobox", name="Sort by", exact=True)).to_have_value("newest")
 
 
 async def test_the_list_goes_on_as_the_reader_scrolls(rater: AsyncClient, open_page: OpenPage) -> None:
@@ -126,39 +124,37 @@ async def test_the_list_goes_on_as_the_reader_scrolls(rater: AsyncClient, open_p
     assert await shown_ids(page) == everything
 
 
-async def test_a_button_shows_more_where_scrolling_does_not(rater: AsyncClient, open_page: OpenPage) -> None:
-    async def notice_no_scrolling(page: Page) -> None:
+async def test_a_button_shows_more_if_scrolling_is_not_detected(rater: AsyncClient, open_page: OpenPage) -> None:
+    async def disable_scroll_detection(page: Page) -> None:
         await page.add_init_script("window.IntersectionObserver = class { observe() {} disconnect() {} }")
 
-    page = await open_page("/?phase=all", prepare=notice_no_scrolling)
+    page = await open_page("/?phase=all", prepare=disable_scroll_detection)
     cards = page.locator("article.card")
     await expect(cards).to_have_count(24)
     await page.get_by_role("button", name="Show more").click()
     await expect(cards).to_have_count(48)
 
 
-async def test_a_list_that_cannot_be_loaded_says_so_and_can_be_asked_for_again(open_page: OpenPage) -> None:
-    # Until somebody clicks: the page asks again by itself, too.
-    async def fail_until_asked(route: Route) -> None:
-        asked = await route.request.frame.evaluate("window.asked === true")
-        await (route.continue_() if asked else route.abort())
+async def test_a_list_that_failed_to_load_can_be_retried(open_page: OpenPage) -> None:
+    # Fails until the reader clicks, because the page also retries by itself.
+    async def fail_until_click(route: Route) -> None:
+        clicked = await route.request.frame.evaluate("window.clicked === true")
+        await (route.continue_() if clicked else route.abort())
 
     async def break_the_list(page: Page) -> None:
-        await page.add_init_script("addEventListener('click', () => { window.asked = true; }, true)")
-        await page.route("**/events?*", fail_until_asked)
+        await page.add_init_script("addEventListener('click', () => { window.clicked = true; }, true)")
+        await page.route("**/events?*", fail_until_click)
 
     page = await open_page(prepare=break_the_list, expected=("net::ERR_FAILED",))
-    await expect(page.get_by_role("heading", name="The events could not be loaded")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Couldn’t load events")).to_be_visible()
     await page.get_by_role("button", name="Try again").click()
     await expect(page.locator("article.card").first).to_be_visible()
 
 
-async def test_what_an_organiser_writes_is_shown_as_it_was_written(
-    open_page: OpenPage, create_event: CreateEvent
-) -> None:
+async def test_markup_in_a_title_is_shown_as_text(open_page: OpenPage, create_event: CreateEvent) -> None:
     event = await create_event(title="<img src=x onerror=alert(1)> & <b>friends</b>")
     page = await open_page()
     await page.get_by_label("Search events").fill(event.title)
     await shows(page, event)
     await expect(Card(page, event.event_id).root.get_by_role("heading")).to_have_text(event.title)
-    await expect(Card(page, event.event_id).stars).to_have_attribute("aria-label", f"Your rating of {event.title}")
+    await expect(Card(page, event.event_id).stars).to_have_attribute("aria-label", f"Your rating for {event.title}")

@@ -1,16 +1,16 @@
-// score_maker's API. Every function answers with what the service said, or throws a Problem.
-import { readClock } from "./time.js";
+// Client of score_maker's API. Every function returns the response's document, or throws a Problem.
+import { syncClock } from "./time.js";
 
-/** Why a request was not carried out: RFC 9457's document, or `network` where no answer came at all. */
+/** Why a request failed: the RFC 9457 document of the response, or `network` if there was no response at all. */
 export class Problem extends Error {
   constructor({ type, title, detail, status, errors }, retryAfterSeconds) {
-    super(detail || title);
+    super(detail || title || `HTTP ${status}`);
     this.name = "Problem";
     this.kind = type.split("/").pop();
     this.title = title;
     this.detail = detail;
     this.status = status;
-    /** The parts of the request that are wrong: `{ part, message }`. */
+    /** The invalid parts of the request: `{ part, message }`. */
     this.errors = errors ?? [];
     this.retryAfterMs = retryAfterSeconds > 0 ? retryAfterSeconds * 1_000 : null;
   }
@@ -21,9 +21,9 @@ export class Problem extends Error {
   }
 }
 
-const NO_ANSWER = { type: "network", title: "No answer", detail: "The service cannot be reached.", status: 0 };
+const NO_RESPONSE = { type: "network", title: "No response", detail: "The service is unreachable.", status: 0 };
 
-/** `body` is sent as JSON, a file as it is. */
+/** Sends `body` as JSON, or a Blob as it is. Returns `{ status, document }`; the document is null without JSON. */
 export async function request(method, path, { body, headers, signal } = {}) {
   let response;
   const isJson = body !== undefined && !(body instanceof Blob);
@@ -34,7 +34,7 @@ export async function request(method, path, { body, headers, signal } = {}) {
       headers: isJson ? { "Content-Type": "application/json", ...headers } : headers,
       body: isJson ? JSON.stringify(body) : body,
     });
-    readClock(response);
+    syncClock(response);
     const content = response.headers.get("Content-Type") ?? "";
     const hasDocument = response.status !== 204 && /[/+]json/.test(content);
     const document = hasDocument ? await response.json() : null;
@@ -45,7 +45,7 @@ export async function request(method, path, { body, headers, signal } = {}) {
     );
   } catch (error) {
     if (error instanceof Problem || error.name === "AbortError") throw error;
-    throw new Problem(NO_ANSWER);
+    throw new Problem(NO_RESPONSE);
   }
 }
 
@@ -63,7 +63,7 @@ export function listScores(parameters) {
   return get(`/scores?${query}`);
 }
 
-/** The reader's score of the event; null where there is none. */
+/** The reader's score of the event, or null if there is none. */
 export async function getScore(eventId) {
   try {
     return await get(`/events/${eventId}/score`);
@@ -73,7 +73,7 @@ export async function getScore(eventId) {
   }
 }
 
-// An answer in this time says what became of a rating, rather than that it is stored.
+// The service holds its response for up to two seconds, so that most responses already carry the verdict.
 const WAIT = { Prefer: "wait=2" };
 
 export const submitScore = async (eventId, score) =>
@@ -88,9 +88,9 @@ export async function withdrawScore(eventId) {
   }
 }
 
-/** Sees to it that this browser has its cookie: with it, a first rating that is repeated stays one rating. Where
- * raters sign in elsewhere there is no such cookie, and the answer to a rating says so. */
-export async function keepRater() {
+/** Makes sure that this browser has its cookie: a first rating that is retried then stays one rating. If raters sign in
+ * with an issuer's tokens there is no such cookie, and the response to a rating says so. */
+export async function ensureRater() {
   try {
     await request("PUT", "/raters/cookie");
   } catch (problem) {
@@ -98,6 +98,7 @@ export async function keepRater() {
   }
 }
 
-export const forgetMe = () => request("DELETE", "/scores");
+/** Erases the reader: withdraws their open ratings and unlinks all others from them. */
+export const erase = () => request("DELETE", "/scores");
 
 export const streamAddress = (position) => `/events/stream?${new URLSearchParams({ after: position })}`;

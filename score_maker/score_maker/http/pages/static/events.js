@@ -1,23 +1,24 @@
-// The events that this page knows of, each as it was heard last.
+// The events that this page has loaded, each in its latest version.
 
 export class Events {
   #events = new Map();
-  #heardAt = new Map();
+  #streamedAt = new Map();
 
   get(eventId) {
     return this.#events.get(eventId);
   }
 
-  /** An event from the stream. */
-  hear(event) {
-    this.#heardAt.set(event.event_id, performance.now());
+  /** Stores an event that the service pushed or returned from a change: the latest version there is. */
+  update(event) {
+    this.#streamedAt.set(event.event_id, performance.now());
     this.#events.set(event.event_id, event);
   }
 
-  /** Events of an answer that was asked for at `askedAt`: what the stream has said since then is newer. */
-  take(events, askedAt) {
+  /** Stores the events of a response, except those that the stream has updated since the request at `requestedAt`: the
+   * stream's version is newer. */
+  merge(events, requestedAt) {
     for (const event of events) {
-      if ((this.#heardAt.get(event.event_id) ?? -Infinity) < askedAt) this.#events.set(event.event_id, event);
+      if ((this.#streamedAt.get(event.event_id) ?? -Infinity) < requestedAt) this.#events.set(event.event_id, event);
     }
   }
 }

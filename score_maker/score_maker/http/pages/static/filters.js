@@ -1,23 +1,20 @@
-// Search, filter and order of the events.
+// Search, filters and sort order of the events.
 import { html } from "./vendor/lit-html/lit-html.js";
 import { live } from "./vendor/lit-html/directives/live.js";
+import { afterTyping, cancelTyping } from "./debounce.js";
 import { t } from "./i18n.js";
 import { search } from "./icons.js";
 import { PHASES, SORTS, STATUSES } from "./view.js";
 
-const TYPING_RESTS_MS = 250;
-let typing = null;
-
-/** `onChange(changes)` is called with the parts of the view that are to be otherwise. */
+/** Calls `onChange(changes)` with the changed parts of the view. */
 export function filters(view, onChange) {
   const onType = (event) => {
     const q = event.target.value;
-    clearTimeout(typing);
-    typing = setTimeout(() => onChange({ q }), TYPING_RESTS_MS);
+    afterTyping(() => onChange({ q }));
   };
   const onSubmit = (event) => {
     event.preventDefault();
-    clearTimeout(typing);
+    cancelTyping();
     onChange({ q: event.currentTarget.elements.q.value });
   };
   return html`
@@ -53,18 +50,21 @@ export function filters(view, onChange) {
           `,
         )}
       </fieldset>
-      ${choice("status", STATUSES, view.status, (status) => t(status ? `status.${status}` : "filter.status.any"), onChange)}
-      ${choice("sort", SORTS, view.sort, (sort) => t(`sort.${sort}`), onChange)}
+      ${choice("status", STATUSES, view, (status) => t(status ? `status.${status}` : "filter.status.any"), onChange)}
+      ${choice("sort", SORTS, view, (sort) => t(`sort.${sort}`), onChange)}
     </form>
   `;
 }
 
-function choice(name, values, chosen, inWords, onChange) {
+function choice(name, values, view, labelOf, onChange) {
+  const option = (value) => html`
+    <option value=${value} .selected=${live(value === view[name])}>${labelOf(value)}</option>
+  `;
   return html`
     <label class="choice">
       <span class="visually-hidden">${t(`filter.${name}`)}</span>
       <select name=${name} @change=${(event) => onChange({ [name]: event.target.value })}>
-        ${values.map((value) => html`<option value=${value} .selected=${live(value === chosen)}>${inWords(value)}</option>`)}
+        ${values.map(option)}
       </select>
     </label>
   `;

@@ -1,18 +1,18 @@
-// What is around every page: head, banners and foot.
+// The frame of every page: head, banners and foot.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { LANGUAGES, chooseLanguage, language, t } from "./i18n.js";
 import { cloudOff, clock, logo, moon, sun } from "./icons.js";
 import { isDark, toggleTheme } from "./preferences.js";
 
-/** Of the `pages` there are, `page` is shown; `connection` is null where there is none to speak of. `onPage(page)` when
- * the reader chooses another, `onChange()` when they have chosen another language or theme. */
+/** `pages` are the links and `page` is the current one; a null `connection` hides the connection's state. Calls
+ * `onPage(page)` when the reader chooses another page, `onChange()` after they have changed language or theme. */
 export function head({ pages, page, connection, addressOfPage, onPage, onChange }) {
   const link = (target) => html`
     <a
       href=${addressOfPage(target)}
       aria-current=${page === target ? "page" : nothing}
       @click=${(event) => {
-        // A click that opens another tab or window stays what it is.
+        // The browser handles clicks that open another tab or window.
         if (event.metaKey || event.ctrlKey || event.shiftKey) return;
         event.preventDefault();
         onPage(target);
@@ -34,9 +34,19 @@ export function head({ pages, page, connection, addressOfPage, onPage, onChange 
         <div class="controls">
           ${connection === null
             ? nothing
-            : html`<p class="connection" data-state=${connection}><span class="dot"></span><span class="words">${t(`connection.${connection}`)}</span></p>`}
-          <button class="quiet" type="button" lang=${other} @click=${choose(() => chooseLanguage(other))}>${LANGUAGES[other]}</button>
-          <button class="quiet round" type="button" aria-label=${t("theme.dark")} aria-pressed=${isDark()} @click=${choose(toggleTheme)}>
+            : html`<p class="connection" data-state=${connection}>
+                <span class="dot"></span><span class="words">${t(`connection.${connection}`)}</span>
+              </p>`}
+          <button class="quiet" type="button" lang=${other} @click=${choose(() => chooseLanguage(other))}>
+            ${LANGUAGES[other]}
+          </button>
+          <button
+            class="quiet round"
+            type="button"
+            aria-label=${t("theme.dark")}
+            aria-pressed=${isDark()}
+            @click=${choose(toggleTheme)}
+          >
             ${isDark() ? sun : moon}
           </button>
         </div>

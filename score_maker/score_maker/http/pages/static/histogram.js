@@ -1,27 +1,30 @@
-// How many ratings of each value stand, as bars.
+// How many ratings of each value count, as bars.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { number, t } from "./i18n.js";
-import { VALUES } from "./stars.js";
+import { SCALE } from "./scale.js";
 
-/** `mine` is the reader's own rating, whose bar is marked. */
+/** `counts` are in the order of the scale; `mine` is the reader's own rating, whose bar is marked. */
 export function histogram(counts, mine) {
   const most = Math.max(...counts, 1);
-  const inWords = [...VALUES]
-    .reverse()
-    .filter((value) => counts[value - 1])
-    .map((value) => t("histogram.row", { value, count: counts[value - 1] }))
+  const rows = SCALE.map((value, index) => ({ value, count: counts[index] })).reverse();
+  const inWords = rows
+    .filter(({ count }) => count)
+    .map(({ value, count }) =>
+      t("histogram.row", { stars: t("stars.value", { count: value }), ratings: t("figures.count", { count }) }),
+    )
     .join(", ");
+  const label = inWords ? t("histogram.label", { rows: inWords }) : t("histogram.none");
   return html`
-    <div class="histogram" role="img" aria-label=${t("histogram.label", { rows: inWords || t("figures.none") })}>
-      ${[...VALUES].reverse().map(
-        (value) => html`
+    <div class="histogram" role="img" aria-label=${label}>
+      ${rows.map(
+        ({ value, count }) => html`
           <div class="row" ?data-mine=${value === mine}>
             <span class="value">${value}</span>
             <svg class="bar" viewBox="0 0 100 1" preserveAspectRatio="none">
               <rect class="track" width="100" height="1" />
-              <rect class="fill" width=${(100 * counts[value - 1]) / most} height="1" />
+              <rect class="fill" width=${(100 * count) / most} height="1" />
             </svg>
-            <span class="count">${counts[value - 1] ? number(counts[value - 1]) : nothing}</span>
+            <span class="count">${count ? number(count) : nothing}</span>
           </div>
         `,
       )}

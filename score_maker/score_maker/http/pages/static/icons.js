@@ -1,4 +1,4 @@
-// Pictures; what they say is also said in words beside them.
+// Icons. Each stands beside words that mean the same, so all are hidden from screen readers.
 import { svg, html } from "./vendor/lit-html/lit-html.js";
 
 const icon = (name, content) => html`<svg class="icon ${name}" viewBox="0 0 24 24" aria-hidden="true">${content}</svg>`;

@@ -1,19 +1,19 @@
-// Pages of a listing, one after another by its cursor.
+// A paginated list that grows page by page, by the cursor of the last page.
 
-// More than that the API does not give at once.
+// The largest `limit` that the API accepts.
 const LONGEST_PAGE = 1_000;
 
-/** The items of `fetchPage({ limit, cursor }, signal)`, which resolves to `{ items, next_cursor }`. Loads come one after
- * another, so that a page is always added to the list that its cursor is of. */
+/** Collects the items of `fetchPage({ limit, cursor }, signal)`, which resolves to `{ items, next_cursor }`. Loads run
+ * one after another, so that a page is always appended to the list that its cursor belongs to. */
 export class Listing {
   items = [];
   isLoading = false;
-  /** Why the last attempt to load failed. */
+  /** The Problem of the last load, or null if it succeeded. */
   problem = null;
   #cursor = null;
   #isLoaded = false;
-  #isMoreAsked = false;
-  #underWay = new AbortController();
+  #isMoreRequested = false;
+  #abort = new AbortController();
   #loads = Promise.resolve();
 
   constructor({ pageSize, longestPage = LONGEST_PAGE, fetchPage, onChange }) {
@@ -31,17 +31,18 @@ export class Listing {
     return this.#cursor !== null;
   }
 
-  /** The first page of something else; what is shown stays until it is there. */
+  /** Starts over with the first page, after the query has changed. The old items stay until the new ones arrive. */
   restart() {
-    this.#underWay.abort();
-    this.#underWay = new AbortController();
+    this.#abort.abort();
+    this.#abort = new AbortController();
     this.#isLoaded = false;
     return this.#load(() => ({ limit: this.pageSize }), (page) => page.items);
   }
 
+  /** Loads the next page, if there is one and it is not requested already. */
   async more() {
-    if (this.#isMoreAsked || !this.hasMore) return;
-    this.#isMoreAsked = true;
+    if (this.#isMoreRequested || !this.hasMore) return;
+    this.#isMoreRequested = true;
     await this.#load(
       () => ({ limit: this.pageSize, cursor: this.#cursor }),
       (page) => {
@@ -49,10 +50,10 @@ export class Listing {
         return [...this.items, ...page.items.filter((item) => !known.has(item))];
       },
     );
-    this.#isMoreAsked = false;
+    this.#isMoreRequested = false;
   }
 
-  /** All that is shown, anew. Throws a Problem. */
+  /** Reloads all items that are shown. Throws a Problem. */
   async refresh() {
     await this.#load(
       () => ({ limit: Math.min(Math.max(this.items.length, this.pageSize), this.longestPage) }),
@@ -62,14 +63,14 @@ export class Listing {
   }
 
   #load(parameters, merge) {
-    const { signal } = this.#underWay;
+    const { signal } = this.#abort;
     this.#loads = this.#loads.then(async () => {
       if (signal.aborted) return;
       this.isLoading = true;
       this.onChange();
       try {
         const page = await this.fetchPage(parameters(), signal);
-        if (!signal.aborted) this.#take(merge(page), page.next_cursor);
+        if (!signal.aborted) this.#replace(merge(page), page.next_cursor);
       } catch (problem) {
         if (!signal.aborted) this.problem = problem;
       }
@@ -79,7 +80,7 @@ export class Listing {
     return this.#loads;
   }
 
-  #take(items, cursor) {
+  #replace(items, cursor) {
     this.items = items;
     this.#cursor = cursor;
     this.#isLoaded = true;

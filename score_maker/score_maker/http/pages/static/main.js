@@ -1,11 +1,11 @@
-// The page: what is known, what is shown of it, and what happens when.
+// The public page: holds its state, renders it, and reacts to the reader and to the service.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { repeat } from "./vendor/lit-html/directives/repeat.js";
 import * as api from "./api.js";
 import { card, phaseOf } from "./card.js";
+import { erasure } from "./erasure.js";
 import { Events } from "./events.js";
 import { filters } from "./filters.js";
-import { forgetMe } from "./forget.js";
 import { banners, foot, head } from "./frame.js";
 import { t } from "./i18n.js";
 import { Listing } from "./listing.js";
@@ -13,16 +13,17 @@ import { explain, outcome } from "./outcome.js";
 import { onSystemThemeChange } from "./preferences.js";
 import { Ratings } from "./ratings.js";
 import { renderer } from "./renderer.js";
+import { SCALE } from "./scale.js";
 import { LiveEvents } from "./stream.js";
-import { addressOf, hasFilters, parametersOf, readView, withoutFilters } from "./view.js";
+import { addressOf, parametersOf, readView, withoutFilters } from "./view.js";
 
 const PAGE_SIZE = 24;
-// How long it may go unnoticed that the service does not hear of changes any more, or does again.
+// How late the page may notice that the service has become stale, or is connected again.
 const STALENESS_CHECK_MS = 15_000;
 
 let view = readView();
 let isStale = false;
-let forgetFailure = null;
+let erasureFailure = null;
 
 const show = renderer(() => (view.page === "mine" ? `${t("mine.title")} · Scoreline` : "Scoreline"), page);
 const events = new Events();
@@ -35,8 +36,8 @@ const shown = () => (view.page === "mine" ? mine : listed);
 const live = new LiveEvents({
   onState: show,
   onEvent: (event) => {
-    events.hear(event);
-    if (ratings.of(event.event_id).isPending) ratings.hint(event.event_id);
+    events.update(event);
+    if (ratings.of(event.event_id).isPending) ratings.pollSoon(event.event_id);
     show();
   },
   reload: async () => {
@@ -48,38 +49,38 @@ const live = new LiveEvents({
 let position;
 
 async function fetchEvents(page, signal) {
-  const askedAt = performance.now();
-  const answer = await api.listEvents({ ...parametersOf(view), ...page }, signal);
-  events.take(answer.events, askedAt);
-  for (const event of answer.events) ratings.learn(event.event_id, event.my_score);
-  isStale = answer.stale;
-  position = answer.stream_position;
-  return { items: answer.events.map((event) => event.event_id), next_cursor: answer.next_cursor };
+  const requestedAt = performance.now();
+  const response = await api.listEvents({ ...parametersOf(view), ...page }, signal);
+  events.merge(response.events, requestedAt);
+  for (const event of response.events) ratings.merge(event.event_id, event.my_score);
+  isStale = response.stale;
+  position = response.stream_position;
+  return { items: response.events.map((event) => event.event_id), next_cursor: response.next_cursor };
 }
 
-/** The event anew; what is known stays where it cannot be had. */
+/** Reloads the event; if that fails, the page keeps the version that it has. */
 async function fetchEvent(eventId) {
-  const askedAt = performance.now();
+  const requestedAt = performance.now();
   try {
     const event = await api.getEvent(eventId);
-    events.take([event], askedAt);
-    ratings.learn(eventId, event.my_score);
+    events.merge([event], requestedAt);
+    ratings.merge(eventId, event.my_score);
   } catch {
-    // The stream will tell.
+    // The stream delivers the change later.
   }
 }
 
 async function fetchMine(page) {
-  const askedAt = performance.now();
+  const requestedAt = performance.now();
   const { scores, next_cursor } = await api.listScores(page);
-  for (const score of scores) ratings.learn(score.event_id, score);
-  const found = await Promise.all(scores.map((score) => api.getEvent(score.event_id).catch(nullWhereGone)));
-  const there = found.filter((event) => event !== null);
-  events.take(there, askedAt);
-  return { items: there.map((event) => event.event_id), next_cursor };
+  for (const score of scores) ratings.merge(score.event_id, score);
+  const found = await Promise.all(scores.map((score) => api.getEvent(score.event_id).catch(nullIfNotFound)));
+  const existing = found.filter((event) => event !== null);
+  events.merge(existing, requestedAt);
+  return { items: existing.map((event) => event.event_id), next_cursor };
 }
 
-function nullWhereGone(problem) {
+function nullIfNotFound(problem) {
   if (problem.kind === "event-not-found") return null;
   throw problem;
 }
@@ -98,10 +99,10 @@ function page() {
     <main id="main" class="width" tabindex="-1">
       <div class="intro">
         <h1>${t(`${view.page}.title`)}</h1>
-        <p>${t(`${view.page}.intro`)}</p>
+        <p>${t(`${view.page}.intro`, { lowest: SCALE.at(0), highest: SCALE.at(-1) })}</p>
       </div>
       ${view.page === "mine" ? nothing : filters(view, go)} ${list(shown())}
-      ${view.page === "mine" && mine.isLoaded ? forgetSection() : nothing}
+      ${view.page === "mine" && mine.isLoaded ? erasureSection() : nothing}
     </main>
     ${foot()}
   `;
@@ -111,7 +112,7 @@ const isOffline = () => live.state === "offline" || (live.state !== "live" && sh
 
 function list(listing) {
   if (!listing.items.length && listing.problem) return failure(listing);
-  if (!listing.items.length && listing.isLoaded) return nothingThere();
+  if (!listing.items.length && listing.isLoaded) return emptyList();
   const isWaiting = !listing.isLoaded;
   return html`
     <ul class="cards" role="list" aria-busy=${isWaiting}>
@@ -146,7 +147,7 @@ function failure(listing) {
   `;
 }
 
-function nothingThere() {
+function emptyList() {
   const isMine = view.page === "mine";
   const action = isMine
     ? html`<button type="button" @click=${() => go({ page: "events" })}>${t("mine.none.go")}</button>`
@@ -160,16 +161,16 @@ function nothingThere() {
   `;
 }
 
-function forgetSection() {
-  return forgetMe(forgetFailure, async () => {
+function erasureSection() {
+  return erasure(erasureFailure, async () => {
     try {
-      await ratings.forgetAll();
-      forgetFailure = null;
-      announce(t("forget.done"));
+      await ratings.eraseAll();
+      erasureFailure = null;
+      announce(t("erasure.done"));
       load();
     } catch (problem) {
-      forgetFailure = t("forget.failed", { reason: explain(problem) });
-      announce(forgetFailure);
+      erasureFailure = t("erasure.failed", { reason: explain(problem) });
+      announce(erasureFailure);
       show();
     }
   });
@@ -193,7 +194,7 @@ function go(changes) {
 async function load() {
   show();
   await shown().restart();
-  // Loaded by whatever page comes first: the stream goes on from a list's position.
+  // The stream starts at a position of the events' list, so "My ratings" loads that list too if it is opened first.
   if (position === undefined && view.page === "mine") await listed.restart();
   live.follow(position ?? "");
   if (view.page === "events" && listed.isLoaded) {
@@ -208,7 +209,7 @@ function announce(text) {
 async function checkStaleness() {
   if (document.hidden) return;
   const wasStale = isStale;
-  isStale = await api.listEvents({ limit: 1 }).then((answer) => answer.stale, () => isStale);
+  isStale = await api.listEvents({ limit: 1 }).then((response) => response.stale, () => isStale);
   if (isStale !== wasStale) show();
 }
 
@@ -225,7 +226,7 @@ addEventListener("popstate", () => {
 onSystemThemeChange(show);
 setInterval(checkStaleness, STALENESS_CHECK_MS);
 
-// Whoever comes near the end of the list gets more of it; the button is there for everybody else.
+// Loads more when the reader scrolls near the end of the list. The button serves those who do not scroll.
 const nearTheEnd = new IntersectionObserver(
   (entries) => {
     if (entries.some((entry) => entry.isIntersecting) && !shown().problem) shown().more();

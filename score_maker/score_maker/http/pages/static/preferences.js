@@ -1,11 +1,11 @@
-// What was chosen on this page and outlives it; where a browser keeps nothing, it lives as long as the page.
+// The reader's choices that outlive the page. If the browser stores nothing, they live as long as the page.
 
-export function keep(name, value) {
+export function store(name, value) {
   try {
     if (value === null) localStorage.removeItem(`scoreline.${name}`);
     else localStorage.setItem(`scoreline.${name}`, value);
   } catch {
-    // Storage may be forbidden, which changes nothing for now.
+    // The browser may forbid storage; the choice still holds for this page.
   }
 }
 
@@ -16,13 +16,14 @@ export function isDark() {
   return chosen ? chosen === "dark" : systemIsDark.matches;
 }
 
-/** Dark becomes light and the reverse; what the system says anyway is not kept, so that it goes on to be followed. */
+/** Switches between dark and light. A choice that equals the system's theme is not stored, so that the page keeps
+ * following the system. */
 export function toggleTheme() {
   const theme = isDark() ? "light" : "dark";
   const followsSystem = systemIsDark.matches === (theme === "dark");
   if (followsSystem) delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  keep("theme", followsSystem ? null : theme);
+  store("theme", followsSystem ? null : theme);
 }
 
 export function onSystemThemeChange(listener) {

@@ -1,54 +1,55 @@
-// The reader's own ratings, and what becomes of each.
+// The reader's own ratings: sends them, and follows each until it is settled.
 //
-// A wish is what the reader chose last and the service has not answered for yet. One request per event is under way at
-// a time, so that the service hears wishes in the order in which they were made; a wish that was replaced meanwhile is
-// never sent. Requests are repeated for as long as that may help, which is safe once the browser has its cookie.
+// A submission is the reader's latest choice for an event, a rating or a withdrawal, that the service has not answered
+// yet. Each event has one request in flight at a time, so that the service receives submissions in the order in which
+// the reader made them; a submission that was replaced while it waited is never sent. Requests are retried for as long
+// as that may help, which is safe once the browser has its cookie.
 import * as api from "./api.js";
 
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 15_000;
-// What is pending is looked at no more often than that, and seldom while nothing hints at news.
-const FIRST_LOOK_MS = 500;
-const LONGEST_LOOK_MS = 5_000;
+// The shortest time between two polls of a pending score, and the longest while the stream hints at no change.
+const FIRST_POLL_MS = 500;
+const LONGEST_POLL_MS = 5_000;
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 class Rating {
-  /** What the service said last; null where the reader has not rated. */
+  /** The latest score from the service; null if the reader has not rated. */
   score = null;
-  /** `{ value }`, with null for a withdrawal; null where nothing is wished. */
-  wish = null;
-  /** Why the wish has not got through so far. */
-  trouble = null;
-  /** Why the last wish was refused. */
+  /** `{ value, notBefore }`, with a null value for a withdrawal; null if nothing waits to be sent or answered. */
+  submission = null;
+  /** The transient Problem because of which the submission is being retried; null if there is none. */
+  retryCause = null;
+  /** The Problem with which the service refused the last submission; null if it did not. */
   refusal = null;
 
-  /** What to show as the reader's rating. */
+  /** The value to show as the reader's rating; null for none. */
   get value() {
-    return this.wish ? this.wish.value : (this.score?.score ?? null);
+    return this.submission ? this.submission.value : (this.score?.score ?? null);
   }
 
   get isPending() {
-    return this.wish !== null || this.score?.state === "pending";
+    return this.submission !== null || this.score?.state === "pending";
   }
 }
 
-/** Answers may overtake each other; within a version, what is decided is the later word. */
+/** Responses may overtake each other. Within one version, a settled score is newer than a pending one. */
 function isOlder(score, known) {
   if (!known || score.version !== known.version) return known !== null && score.version < known.version;
   return score.state === "pending" && known.state !== "pending";
 }
 
-/** Dispatches `change` whenever something is to be shown anew, and `outcome` (with `eventId` and `rating`) when a wish
- * was stored, decided, refused or kept waiting. */
+/** Dispatches `change` when the page must be rendered again, and `outcome` (with `eventId` and `rating`) when a
+ * submission was stored, settled, refused or has to be retried. */
 export class Ratings extends EventTarget {
   #ratings = new Map();
   #sending = new Set();
-  #looking = new Map();
+  #polling = new Map();
   #wake = new Map();
   #hasRater = false;
 
-  /** `onRefused(eventId)` learns what stands instead, once the service has refused a wish. */
+  /** Calls `onRefused(eventId)` after the service has refused a submission; it reloads the event and then resolves. */
   constructor({ onRefused }) {
     super();
     this.onRefused = onRefused;
@@ -63,37 +64,37 @@ export class Ratings extends EventTarget {
     return this.#ratings.get(eventId);
   }
 
-  /** Takes in what the service said of a score, unless a later word is known. */
-  learn(eventId, score) {
+  /** Stores a score from the service, unless a newer one is known. */
+  merge(eventId, score) {
     const rating = this.of(eventId);
     if (!score || isOlder(score, rating.score)) return;
     rating.score = score;
-    if (score.state === "pending") this.#lookAfter(eventId);
+    if (score.state === "pending") this.#pollUntilSettled(eventId);
   }
 
-  /** Wishes a rating of 1 to 5, or null to withdraw it. The wish may change for `settleMs` before it is sent. */
+  /** Submits a rating on the scale, or null to withdraw it. The choice may change for `settleMs` before it is sent. */
   rate(eventId, value, { settleMs = 0 } = {}) {
     const rating = this.of(eventId);
-    rating.wish = { value, notBefore: performance.now() + settleMs };
+    rating.submission = { value, notBefore: performance.now() + settleMs };
     rating.refusal = null;
     this.#changed();
     this.#wake.get(eventId)?.();
     this.#send(eventId);
   }
 
-  /** Sends what waits for its next attempt. */
+  /** Retries at once every submission that waits for its next attempt. */
   retryNow() {
     this.#wake.forEach((wake) => wake());
   }
 
-  /** Looks soon at what became of a rating: something hints at news. */
-  hint(eventId) {
-    this.#looking.get(eventId)?.();
+  /** Polls a pending score soon, because its event has changed. */
+  pollSoon(eventId) {
+    this.#polling.get(eventId)?.();
   }
 
-  /** Deletes all of the reader's ratings, here and there. Throws a Problem. */
-  async forgetAll() {
-    await api.forgetMe();
+  /** Erases the reader's ratings, at the service and on this page. Throws a Problem. */
+  async eraseAll() {
+    await api.erase();
     this.#ratings.clear();
     this.#hasRater = false;
     this.#changed();
@@ -104,32 +105,32 @@ export class Ratings extends EventTarget {
     this.#sending.add(eventId);
     const rating = this.of(eventId);
     let pauseMs = FIRST_PAUSE_MS;
-    while (rating.wish) {
-      const settleMs = rating.wish.notBefore - performance.now();
+    while (rating.submission) {
+      const settleMs = rating.submission.notBefore - performance.now();
       if (settleMs > 0) {
         await this.#pause(eventId, settleMs);
         continue;
       }
-      const wish = rating.wish;
+      const submission = rating.submission;
       try {
-        rating.score = await this.#submit(eventId, wish.value);
-        rating.trouble = null;
-        if (rating.wish === wish) this.#end(eventId);
+        rating.score = await this.#submit(eventId, submission.value);
+        rating.retryCause = null;
+        if (rating.submission === submission) this.#answered(eventId);
       } catch (problem) {
         if (problem.isTransient) {
-          const isNews = rating.trouble === null;
-          rating.trouble = problem;
+          const isFirst = rating.retryCause === null;
+          rating.retryCause = problem;
           this.#changed();
-          if (isNews) this.#outcome(eventId);
+          if (isFirst) this.#outcome(eventId);
           await this.#pause(eventId, problem.retryAfterMs ?? pauseMs * (0.5 + Math.random() / 2));
           pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
           continue;
         }
-        rating.trouble = null;
+        rating.retryCause = null;
         await this.onRefused(eventId);
-        if (rating.wish === wish) {
+        if (rating.submission === submission) {
           rating.refusal = problem;
-          this.#end(eventId);
+          this.#answered(eventId);
         }
       }
     }
@@ -139,37 +140,37 @@ export class Ratings extends EventTarget {
   async #submit(eventId, value) {
     if (value === null) return api.withdrawScore(eventId);
     if (!this.#hasRater) {
-      await api.keepRater();
+      await api.ensureRater();
       this.#hasRater = true;
     }
     return api.submitScore(eventId, value);
   }
 
-  #end(eventId) {
+  #answered(eventId) {
     const rating = this.of(eventId);
-    rating.wish = null;
+    rating.submission = null;
     this.#changed();
     this.#outcome(eventId);
-    if (rating.score?.state === "pending") this.#lookAfter(eventId);
+    if (rating.score?.state === "pending") this.#pollUntilSettled(eventId);
   }
 
-  /** Asks for a pending score until it is decided or something new is wished. */
-  async #lookAfter(eventId) {
-    if (this.#looking.has(eventId)) return;
+  /** Polls a pending score until it is settled, or until the reader submits something new. */
+  async #pollUntilSettled(eventId) {
+    if (this.#polling.has(eventId)) return;
     const rating = this.of(eventId);
-    let pauseMs = FIRST_LOOK_MS;
-    while (rating.score?.state === "pending" && !rating.wish) {
-      const hinted = new Promise((resolve) => this.#looking.set(eventId, resolve));
-      await sleep(FIRST_LOOK_MS);
+    let pauseMs = FIRST_POLL_MS;
+    while (rating.score?.state === "pending" && !rating.submission) {
+      const hinted = new Promise((resolve) => this.#polling.set(eventId, resolve));
+      await sleep(FIRST_POLL_MS);
       await Promise.race([sleep(pauseMs), hinted]);
-      pauseMs = Math.min(pauseMs * 2, LONGEST_LOOK_MS);
+      pauseMs = Math.min(pauseMs * 2, LONGEST_POLL_MS);
       const score = await api.getScore(eventId).catch(() => rating.score);
-      if (rating.wish || this.of(eventId) !== rating) break;
+      if (rating.submission || this.of(eventId) !== rating) break;
       rating.score = score;
       this.#changed();
       if (score?.state !== "pending") this.#outcome(eventId);
     }
-    this.#looking.delete(eventId);
+    this.#polling.delete(eventId);
   }
 
   async #pause(eventId, milliseconds) {

@@ -1,14 +1,14 @@
-// Showing what is known, once for all that changes at a time.
+// Renders the page, once for all changes of the same task.
 import { render } from "./vendor/lit-html/lit-html.js";
 
-/** Answers a function that says that `title()` or `view()`, which fills the page, may have changed. */
+/** Returns a function that schedules a rendering of `title()` and of `view()`, which fills the page. */
 export function renderer(title, view) {
-  let isDue = false;
+  let isScheduled = false;
   return () => {
-    if (isDue) return;
-    isDue = true;
+    if (isScheduled) return;
+    isScheduled = true;
     queueMicrotask(() => {
-      isDue = false;
+      isScheduled = false;
       document.title = title();
       render(view(), document.getElementById("app"));
     });

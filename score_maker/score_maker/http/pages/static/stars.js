@@ -1,20 +1,19 @@
-// A rating of 1 to 5 as a group of radio buttons: by mouse, touch, arrow keys and digits.
+// A rating as a group of radio buttons: by mouse, touch, arrow keys and digits.
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
 import { live } from "./vendor/lit-html/directives/live.js";
 import { t } from "./i18n.js";
 import { star } from "./icons.js";
+import { SCALE } from "./scale.js";
 
-export const VALUES = [1, 2, 3, 4, 5];
-
-// Arrow keys choose each value on their way; the one where they rest is meant.
-const ARROWS_REST_MS = 700;
+// Arrow keys select each value on their way; only the one where they stop is meant.
+const ARROW_SETTLE_MS = 700;
 let byArrow = false;
 
-/** `onRate(value, settleMs)` is called with the value that was chosen, and the time in which it may still change. */
+/** Calls `onRate(value, settleMs)` with the chosen value, and for how long the choice may still change. */
 export function stars({ eventId, title, value, isPending, isDisabled, onRate }) {
   const onKey = (event) => {
     byArrow = event.key.startsWith("Arrow");
-    if (VALUES.includes(Number(event.key)) && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    if (SCALE.includes(Number(event.key)) && !event.ctrlKey && !event.metaKey && !event.altKey) {
       onRate(Number(event.key), 0);
       event.currentTarget.querySelector(`[value="${event.key}"]`).focus();
     }
@@ -29,7 +28,7 @@ export function stars({ eventId, title, value, isPending, isDisabled, onRate }) 
       @keydown=${onKey}
       @pointerdown=${() => (byArrow = false)}
     >
-      ${VALUES.map(
+      ${SCALE.map(
         (each) => html`
           <label class="star" title=${isDisabled ? nothing : t("stars.value", { count: each })}>
             <input
@@ -38,7 +37,7 @@ export function stars({ eventId, title, value, isPending, isDisabled, onRate }) 
               name="score-${eventId}"
               value=${each}
               .checked=${live(each === value)}
-              @change=${() => onRate(each, byArrow ? ARROWS_REST_MS : 0)}
+              @change=${() => onRate(each, byArrow ? ARROW_SETTLE_MS : 0)}
             />
             <span class="visually-hidden">${t("stars.value", { count: each })}</span>
             ${star}

@@ -1,13 +1,13 @@
-// Changes of events as they happen: server-sent events, and the list anew now and then while they cannot be had.
+// Changes of events as they happen: server-sent events, with polling as the fallback.
 import { streamAddress } from "./api.js";
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
 
-/** `state` is `connecting`, `live`, `polling` (the list is asked for now and then) or `offline`.
+/** `state` is `connecting`, `live`, `polling` (the list is reloaded every few seconds) or `offline`.
  *
- * A hidden page holds no connection: browsers allow few to one server, and each tab would take one. What changed
- * meanwhile comes when it is shown again, from the position where it left off. */
+ * A hidden page holds no connection: browsers allow few connections to one server, and each tab would take one. When
+ * the page is shown again it resumes from its last position and receives the changes that it missed. */
 export class LiveEvents {
   state = "connecting";
   #source = null;
@@ -15,20 +15,21 @@ export class LiveEvents {
   #retry = null;
   #pauseMs = FIRST_PAUSE_MS;
 
-  /** `onEvent(event)` and `onState()` are told; `reload()` loads what is shown anew and resolves to its position. */
+  /** Calls `onEvent(event)` for each changed event and `onState()` for each new state; `reload()` reloads the list and
+   * resolves to its stream position. */
   constructor({ onEvent, onState, reload }) {
     this.onEvent = onEvent;
     this.onState = onState;
     this.reload = reload;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#close() : this.#open()));
     addEventListener("online", () => this.#open());
-    addEventListener("offline", () => this.#lost());
+    addEventListener("offline", () => this.#disconnected());
     // A page in the back-forward cache must not hold a connection.
     addEventListener("pagehide", () => this.#close());
     addEventListener("pageshow", (event) => event.persisted && this.#open());
   }
 
-  /** Follows from a list's position on; a later call changes nothing while this goes on. */
+  /** Starts at a list's stream position; later calls have no effect. */
   follow(position) {
     if (this.#position !== null) return;
     this.#position = position;
@@ -50,9 +51,9 @@ export class LiveEvents {
     });
     source.addEventListener("reset", () => {
       this.#close();
-      this.#startAnew();
+      this.#restart();
     });
-    source.addEventListener("error", () => this.#lost());
+    source.addEventListener("error", () => this.#disconnected());
   }
 
   #close() {
@@ -61,16 +62,16 @@ export class LiveEvents {
     clearTimeout(this.#retry);
   }
 
-  async #startAnew() {
+  async #restart() {
     try {
       this.#position = await this.reload();
       this.#open();
     } catch {
-      this.#lost();
+      this.#disconnected();
     }
   }
 
-  #lost() {
+  #disconnected() {
     this.#close();
     if (this.state === "live") this.#become("connecting");
     this.#retry = setTimeout(() => this.#poll(), this.#pauseMs * (0.5 + Math.random() / 2));

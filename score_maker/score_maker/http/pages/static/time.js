@@ -1,25 +1,26 @@
-// The server's clock, by which deadlines pass, and the time that is left until one.
+// The server's clock, which decides when a deadline has passed, and the countdown to one.
 import { duration } from "./i18n.js";
 
-// The header `Date` has whole seconds, and an answer takes a moment: less than this says nothing.
+// The header `Date` has whole seconds and a response takes a moment, so a smaller difference means nothing.
 const NEGLIGIBLE_MS = 2_000;
 const SOON_MS = 3_600_000;
-let ahead = 0;
+let serverAheadMs = 0;
 
-export const now = () => Date.now() + ahead;
+export const now = () => Date.now() + serverAheadMs;
 
-/** Learns how far the reader's clock is from the server's. */
-export function readClock(response) {
-  const there = Date.parse(response.headers.get("Date") ?? "");
-  if (Number.isNaN(there)) return;
-  const difference = there - Date.now();
-  ahead = Math.abs(difference) > NEGLIGIBLE_MS ? difference : 0;
+/** Measures the difference between the reader's clock and the server's, by the response's `Date`. */
+export function syncClock(response) {
+  const serverTime = Date.parse(response.headers.get("Date") ?? "");
+  if (Number.isNaN(serverTime)) return;
+  const difference = serverTime - Date.now();
+  serverAheadMs = Math.abs(difference) > NEGLIGIBLE_MS ? difference : 0;
 }
 
 const running = new Set();
 let ticking = null;
 
-/** `<count-down until="…">`: the time left, each second; at its end a bubbling `elapsed` event. */
+/** `<count-down until="…">` shows the time left, updated each second, and dispatches a bubbling `elapsed` event when
+ * none is left. */
 class CountDown extends HTMLElement {
   static observedAttributes = ["until", "lang"];
 

@@ -1,22 +1,22 @@
-// What operators ask of score_maker, with their token. Answers and Problems are as in ../api.js.
+// The operators' part of score_maker's API, called with their token. Results and Problems are as in ../api.js.
 import { request } from "../api.js";
 import { token } from "./session.js";
 
-const ask = async (method, path, { bearer = token(), ...options } = {}) =>
+const call = async (method, path, { bearer = token(), ...options } = {}) =>
   (await request(method, path, { ...options, headers: { Authorization: `Bearer ${bearer}` } })).document;
 
-export const getSaga = (bearer) => ask("GET", "/ops/saga", { bearer });
+export const getSaga = (bearer) => call("GET", "/ops/saga", { bearer });
 
-export const listOutbox = () => ask("GET", "/ops/outbox?limit=50");
+export const listOutbox = () => call("GET", "/ops/outbox?limit=50");
 
-/** Of these ids; of all messages where they are null. */
-export const retry = (ids) => ask("POST", "/ops/outbox/retry", { body: { ids } });
+/** Retries the messages with these ids now, or all messages if `ids` is null. */
+export const retry = (ids) => call("POST", "/ops/outbox/retry", { body: { ids } });
 
-export const createEvent = (event) => ask("POST", "/ops/events", { body: event });
+export const createEvent = (event) => call("POST", "/ops/events", { body: event });
 
-export const updateEvent = (eventId, changes) => ask("PATCH", `/ops/events/${eventId}`, { body: changes });
+export const updateEvent = (eventId, changes) => call("PATCH", `/ops/events/${eventId}`, { body: changes });
 
-export const cancelEvent = (eventId) => ask("POST", `/ops/events/${eventId}/cancel`);
+export const cancelEvent = (eventId) => call("POST", `/ops/events/${eventId}/cancel`);
 
 export const importFile = (file, parameters) =>
-  ask("POST", `/ops/imports?${new URLSearchParams(parameters)}`, { body: file });
+  call("POST", `/ops/imports?${new URLSearchParams(parameters)}`, { body: file });

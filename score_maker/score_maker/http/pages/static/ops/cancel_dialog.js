@@ -1,4 +1,4 @@
-// Cancelling an event, once that was asked for twice.
+// Cancels an event, after a confirmation.
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { t } from "../i18n.js";
 import { explain } from "../outcome.js";
@@ -9,7 +9,7 @@ export class CancelDialog {
   #problem = null;
   #isBusy = false;
 
-  /** `onChange()` when it looks otherwise; `onDone(event)` once it is cancelled. */
+  /** Calls `onChange()` when the dialog must be rendered again, and `onDone(event)` with the cancelled event. */
   constructor({ onChange, onDone }) {
     this.onChange = onChange;
     this.onDone = onDone;
@@ -32,7 +32,9 @@ export class CancelDialog {
         <form @submit=${(submit) => this.#submit(submit)}>
           <h2 id="cancel-question">${t("cancel.question", { title: this.#event?.title ?? "" })}</h2>
           <p id="cancel-consequence">${t("cancel.consequence")}</p>
-          ${this.#problem ? html`<p class="outcome" data-kind="bad" role="alert">${explain(this.#problem)}</p>` : nothing}
+          ${this.#problem
+            ? html`<p class="outcome" data-kind="bad" role="alert">${explain(this.#problem)}</p>`
+            : nothing}
           <div class="actions">
             <button type="button" autofocus @click=${() => this.#dialog.close()}>${t("cancel.no")}</button>
             <button class="danger" aria-disabled=${this.#isBusy}>${t("cancel.yes")}</button>

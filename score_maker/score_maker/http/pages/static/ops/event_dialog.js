@@ -1,50 +1,87 @@
-// Adding an event, or changing one: a form whose times are the operator's own.
+// The form that adds or edits an event. Its times are in the operator's own time zone.
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { t } from "../i18n.js";
 import { explain } from "../outcome.js";
 import { createEvent, updateEvent } from "./api.js";
 
-const USUAL_HOURS = 48;
-const TIMES = ["starts_at", "deadline"];
-const FIELDS = ["title", "description", ...TIMES];
+const DEFAULT_HOURS = 48;
+
+const TEXT = { toInput: (value) => value ?? "", toApi: (value) => value };
+const TIME = { toInput: localTime, toApi: (value) => new Date(value).toISOString() };
+
+// The rows of the form with their fields, named as in the API; the label of a field is the message `event.NAME`.
+const ROWS = [
+  [
+    {
+      name: "title",
+      ...TEXT,
+      input: ({ errorId }) =>
+        html`<input name="title" required maxlength="200" autocomplete="off" aria-describedby=${errorId} />`,
+    },
+  ],
+  [
+    {
+      name: "description",
+      ...TEXT,
+      input: ({ errorId }) =>
+        html`<textarea name="description" rows="3" maxlength="10000" aria-describedby=${errorId}></textarea>`,
+    },
+  ],
+  [
+    {
+      name: "starts_at",
+      ...TIME,
+      input: ({ errorId, onStart }) =>
+        html`<input type="datetime-local" name="starts_at" required aria-describedby=${errorId} @change=${onStart} />`,
+    },
+    {
+      name: "deadline",
+      ...TIME,
+      input: ({ errorId }) =>
+        html`<input type="datetime-local" name="deadline" required aria-describedby=${errorId} />`,
+      errorInWords: (message) => (message.includes("starts_at") ? t("event.deadline.early") : message),
+    },
+  ],
+];
+const FIELDS = ROWS.flat();
 
 const pad = (number) => String(number).padStart(2, "0");
 
-/** A moment as <input type="datetime-local"> has it, to the minute. */
-function local(iso) {
-  const date = new Date(iso);
+/** A moment in the format of <input type="datetime-local">, to the minute. */
+function localTime(moment) {
+  const date = new Date(moment);
   const day = `${String(date.getFullYear()).padStart(4, "0")}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
   return `${day}T${pad(date.getHours())}:${pad(date.getMinutes())}`;
 }
 
-/** So that one repeated after a broken connection makes no second event. */
-function newId() {
-  return `ops/${[...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+/** An external id, so that a request that is repeated after a broken connection creates no second event. */
+function newExternalId() {
+  const bytes = [...crypto.getRandomValues(new Uint8Array(12))];
+  return `ops/${bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
 export class EventDialog {
   #event = null;
   #externalId = null;
-  #shown = null;
+  #initial = null;
   #problem = null;
   #isBusy = false;
 
-  /** `onChange()` when it looks otherwise; `onDone(event, isNew)` once that is carried out. */
+  /** Calls `onChange()` when the dialog must be rendered again, and `onDone({ event, title, isNew })` after a change;
+   * the event is null if an earlier attempt created it and its response was lost. */
   constructor({ onChange, onDone }) {
     this.onChange = onChange;
     this.onDone = onDone;
   }
 
-  /** For a new event where there is none. */
+  /** Opens the form for the event, or for a new one if it is null. */
   open(event = null) {
     this.#event = event;
-    this.#externalId = newId();
+    this.#externalId = newExternalId();
     this.#problem = null;
-    this.#shown = event
-      ? { ...event, starts_at: local(event.starts_at), deadline: local(event.deadline) }
-      : { title: "", description: "", starts_at: "", deadline: "" };
+    this.#initial = Object.fromEntries(FIELDS.map(({ name, toInput }) => [name, event ? toInput(event[name]) : ""]));
     const { elements } = this.#form;
-    for (const name of FIELDS) elements[name].value = this.#shown[name];
+    for (const { name } of FIELDS) elements[name].value = this.#initial[name];
     this.onChange();
     this.#dialog.showModal();
   }
@@ -59,17 +96,12 @@ export class EventDialog {
 
   view() {
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-    const general = this.#problem && !FIELDS.some((name) => this.#errorOf(name)) ? explain(this.#problem) : null;
+    const general = this.#problem && !FIELDS.some((field) => this.#errorOf(field)) ? explain(this.#problem) : null;
     return html`
       <dialog id="event-dialog" aria-labelledby="event-dialog-title">
         <form @submit=${(submit) => this.#submit(submit)}>
           <h2 id="event-dialog-title">${t(this.#event ? "event.edit" : "event.add")}</h2>
-          ${this.#field("title", html`<input name="title" required maxlength="200" autocomplete="off" aria-describedby="title-error" />`)}
-          ${this.#field("description", html`<textarea name="description" rows="3" maxlength="10000" aria-describedby="description-error"></textarea>`)}
-          <div class="pair">
-            ${this.#field("starts_at", html`<input type="datetime-local" name="starts_at" required aria-describedby="starts_at-error" @change=${() => this.#suggestDeadline()} />`)}
-            ${this.#field("deadline", html`<input type="datetime-local" name="deadline" required aria-describedby="deadline-error" />`)}
-          </div>
+          ${ROWS.map((row) => html`<div class="pair">${row.map((field) => this.#field(field))}</div>`)}
           <p class="note">${t("event.zone", { zone })}</p>
           ${general ? html`<p class="outcome" data-kind="bad" role="alert">${general}</p>` : nothing}
           <div class="actions">
@@ -81,54 +113,53 @@ export class EventDialog {
     `;
   }
 
-  #field(name, input) {
-    const error = this.#errorOf(name);
+  #field(field) {
+    const { name, input } = field;
+    const error = this.#errorOf(field);
+    const errorId = `${name}-error`;
     return html`
       <div class="field" data-invalid=${error !== undefined}>
-        <label><span>${t(`event.${name}`)}</span>${input}</label>
-        <p class="error" id=${`${name}-error`} role=${error ? "alert" : nothing}>${error ?? nothing}</p>
+        <label><span>${t(`event.${name}`)}</span>${input({ errorId, onStart: () => this.#suggestDeadline() })}</label>
+        <p class="error" id=${errorId} role=${error ? "alert" : nothing}>${error ?? nothing}</p>
       </div>
     `;
   }
 
-  #errorOf(name) {
+  #errorOf({ name, errorInWords = (message) => message }) {
     const error = this.#problem?.errors.find(({ part }) => part === `body.${name}`);
-    if (!error) return undefined;
-    return name === "deadline" && error.message.includes("starts_at") ? t("event.deadline.early") : error.message;
+    return error && errorInWords(error.message);
   }
 
   #suggestDeadline() {
     const { starts_at, deadline } = this.#form.elements;
     if (this.#event || deadline.value || !starts_at.value) return;
-    deadline.value = local(new Date(starts_at.value).getTime() + USUAL_HOURS * 3_600_000);
+    deadline.value = localTime(new Date(starts_at.value).getTime() + DEFAULT_HOURS * 3_600_000);
   }
 
   async #submit(submit) {
     submit.preventDefault();
     if (this.#isBusy) return;
     const { elements } = this.#form;
-    // What was not touched is not sent: a time here has no seconds.
-    const changed = FIELDS.filter((name) => elements[name].value !== this.#shown[name]);
+    // Untouched fields are not sent: the form's times have no seconds, and would cut those of the event.
+    const changed = FIELDS.filter(({ name }) => elements[name].value !== this.#initial[name]);
     if (this.#event && !changed.length) {
       this.#dialog.close();
       return;
     }
-    const inUtc = (value) => new Date(value).toISOString();
-    const said = Object.fromEntries(
-      changed.map((name) => [name, TIMES.includes(name) ? inUtc(elements[name].value) : elements[name].value]),
-    );
+    const changes = Object.fromEntries(changed.map(({ name, toApi }) => [name, toApi(elements[name].value)]));
+    const done = { title: elements.title.value, isNew: this.#event === null };
     this.#become({ isBusy: true, problem: null });
     try {
       const event = this.#event
-        ? await updateEvent(this.#event.event_id, said)
-        : await createEvent({ ...said, external_id: this.#externalId });
+        ? await updateEvent(this.#event.event_id, changes)
+        : await createEvent({ ...changes, external_id: this.#externalId });
       this.#dialog.close();
-      this.onDone(event, this.#event === null);
+      this.onDone({ ...done, event });
     } catch (problem) {
-      // An earlier attempt, whose answer was lost, has made it.
+      // An earlier attempt created the event, and its response was lost.
       if (problem.kind === "external-id-taken") {
         this.#dialog.close();
-        this.onDone(null, true);
+        this.onDone({ ...done, event: null });
       } else {
         this.#become({ problem });
       }

@@ -1,4 +1,4 @@
-// Importing a file of events, with a report of what became of its rows.
+// Imports a file of events, and reports how many of its rows were added or skipped, and why.
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { t } from "../i18n.js";
 import { explain } from "../outcome.js";
@@ -11,7 +11,7 @@ export class ImportDialog {
   #failure = null;
   #isBusy = false;
 
-  /** `onChange()` when it looks otherwise; `onDone()` once something was imported. */
+  /** Calls `onChange()` when the dialog must be rendered again, and `onDone()` after an import that added events. */
   constructor({ onChange, onDone }) {
     this.onChange = onChange;
     this.onDone = onDone;
@@ -96,10 +96,11 @@ export class ImportDialog {
 function report({ created, existing, bad, bad_rows: rows }) {
   return html`
     <p class="outcome" data-kind=${bad ? "wait" : "good"}>
-      ${t("import.created", { count: created })} ${t("import.existing", { count: existing })} ${t("import.bad", { count: bad })}
+      ${t("import.created", { count: created })} ${existing ? t("import.existing", { count: existing }) : nothing}
+      ${bad ? t("import.skipped", { count: bad }) : nothing}
     </p>
     ${rows.length
-      ? html`<ul class="bad-rows" role="list" tabindex="0" aria-label=${t("import.bad_rows")}>
+      ? html`<ul class="bad-rows" role="list" tabindex="0" aria-label=${t("import.skipped_rows")}>
           ${rows.map(({ place, reason }) => html`<li><strong>${place}</strong> ${reason}</li>`)}
         </ul>`
       : nothing}

@@ -1,4 +1,4 @@
-// The operators' page: what is known, what is shown of it, and what happens when.
+// The operators' page: holds its state, renders it, and reacts to the operator and to the service.
 import { html } from "../vendor/lit-html/lit-html.js";
 import { listEvents } from "../api.js";
 import { Events } from "../events.js";
@@ -18,18 +18,18 @@ import { managedEvents } from "./manage.js";
 import en from "./messages/en.js";
 import ru from "./messages/ru.js";
 import { sagaFigures } from "./saga.js";
-import { isToken, keepToken, token } from "./session.js";
+import { isToken, storeToken, token } from "./session.js";
 import { signIn } from "./sign_in.js";
 import { isStuck, stuckMessages } from "./stuck.js";
 
 addMessages({ en, ru });
 
-const LOOK_EVERY_MS = 2_000;
-// The last two minutes.
-const LONGEST_HISTORY = 60;
+const POLL_SECONDS = 2;
+// The sparkline covers the last two minutes.
+const LONGEST_HISTORY = 120 / POLL_SECONDS;
 const PAGE_SIZE = 50;
-// The many events of an import come one by one.
-const NEWS_REST_MS = 300;
+// The stream sends the events of an import one by one; the list is reloaded once for all of them.
+const RELOAD_PAUSE_MS = 300;
 
 let page = pageOfAddress();
 let saga = null;
@@ -39,21 +39,22 @@ let isOffline = false;
 let isStale = false;
 let signInFailure = null;
 let isSigningIn = false;
-// What the last action came to, on the page where it was done.
+// The result of the last action on each page.
 let outcomes = {};
-let which = { q: "", phase: "open" };
+let filter = { q: "", phase: "open" };
 let position;
 let newestId = 0;
 
-const show = renderer(() => `${t(`nav.${page}`)} · Scoreline`, whole);
+const show = renderer(() => `${t(`nav.${page}`)} · Scoreline`, everything);
 const events = new Events();
 const listed = new Listing({ pageSize: PAGE_SIZE, fetchPage: fetchEvents, onChange: show });
 const live = new LiveEvents({
   onState: show,
   onEvent: (event) => {
-    events.hear(event);
-    // A new one may have its place in the list. One that changes keeps its own, so that nobody loses sight of it.
-    if (event.event_id > newestId) refreshSoon();
+    events.update(event);
+    // A new event may belong in the list. A changed one keeps its place, so that the operator does not lose track of
+    // it.
+    if (event.event_id > newestId) reloadSoon();
     newestId = Math.max(newestId, event.event_id);
     show();
   },
@@ -65,20 +66,20 @@ const live = new LiveEvents({
 
 const eventDialog = new EventDialog({
   onChange: show,
-  onDone: (event, isNew) => {
-    if (event) events.hear(event);
-    tell("manage", "good", t(isNew ? "event.created" : "event.saved"));
-    refreshSoon();
+  onDone: ({ event, title, isNew }) => {
+    if (event) events.update(event);
+    report("manage", "good", t(isNew ? "event.created" : "event.saved", { title }));
+    reloadSoon();
   },
 });
 const cancelDialog = new CancelDialog({
   onChange: show,
   onDone: (event) => {
-    events.hear(event);
-    tell("manage", "good", t("cancel.done", { title: event.title }));
+    events.update(event);
+    report("manage", "good", t("cancel.done", { title: event.title }));
   },
 });
-const importDialog = new ImportDialog({ onChange: show, onDone: refreshSoon });
+const importDialog = new ImportDialog({ onChange: show, onDone: reloadSoon });
 
 function pageOfAddress() {
   return new URLSearchParams(location.search).get("page") === "manage" ? "manage" : "saga";
@@ -86,31 +87,31 @@ function pageOfAddress() {
 
 const addressOf = (target) => (target === "saga" ? location.pathname : `?page=${target}`);
 
-async function fetchEvents(part, signal) {
-  const askedAt = performance.now();
-  const answer = await listEvents({ ...parametersOf({ ...which, sort: "newest" }), ...part }, signal);
-  events.take(answer.events, askedAt);
-  isStale = answer.stale;
-  position = answer.stream_position;
-  newestId = Math.max(newestId, ...answer.events.map((event) => event.event_id));
-  return { items: answer.events.map((event) => event.event_id), next_cursor: answer.next_cursor };
+async function fetchEvents(pagination, signal) {
+  const requestedAt = performance.now();
+  const response = await listEvents({ ...parametersOf({ ...filter, sort: "newest" }), ...pagination }, signal);
+  events.merge(response.events, requestedAt);
+  isStale = response.stale;
+  position = response.stream_position;
+  newestId = Math.max(newestId, ...response.events.map((event) => event.event_id));
+  return { items: response.events.map((event) => event.event_id), next_cursor: response.next_cursor };
 }
 
-let news = null;
+let reload = null;
 
-function refreshSoon() {
-  clearTimeout(news);
-  news = setTimeout(() => listed.refresh().catch(() => {}), NEWS_REST_MS);
+function reloadSoon() {
+  clearTimeout(reload);
+  reload = setTimeout(() => listed.refresh().catch(() => {}), RELOAD_PAUSE_MS);
 }
 
-// Looking at the saga, one look after another.
-let next = null;
+// Polls the saga. The next poll is scheduled when the last one has finished, so that a slow service has one at a time.
+let nextPoll = null;
 
-async function look() {
-  clearTimeout(next);
+async function poll() {
+  clearTimeout(nextPoll);
   if (token() === null || document.hidden) return;
   try {
-    take(await api.getSaga());
+    record(await api.getSaga());
     messages = saga.outbox?.messages ? (await api.listOutbox()).messages.filter(isStuck) : [];
     isOffline = false;
   } catch (problem) {
@@ -118,23 +119,23 @@ async function look() {
     else isOffline = problem.kind === "network";
   }
   show();
-  clearTimeout(next);
-  next = setTimeout(look, LOOK_EVERY_MS);
+  clearTimeout(nextPoll);
+  nextPoll = setTimeout(poll, POLL_SECONDS * 1_000);
 }
 
-function take(seen) {
-  saga = seen;
+function record(latest) {
+  saga = latest;
   if (saga.outbox !== null) depths = [...depths, saga.outbox.messages].slice(-LONGEST_HISTORY);
 }
 
-async function tryToken(given) {
+async function trySignIn(candidate) {
   isSigningIn = true;
   signInFailure = null;
   show();
   try {
-    if (!isToken(given)) throw { kind: "operator-token-required" };
-    take(await api.getSaga(given));
-    keepToken(given);
+    if (!isToken(candidate)) throw { kind: "operator-token-required" };
+    record(await api.getSaga(candidate));
+    storeToken(candidate);
     start();
   } catch (problem) {
     signInFailure = problem.kind === "operator-token-required" ? t("signin.refused") : explain(problem);
@@ -145,7 +146,7 @@ async function tryToken(given) {
 }
 
 function signOut(reason = null) {
-  keepToken(null);
+  storeToken(null);
   saga = null;
   messages = [];
   depths = [];
@@ -155,7 +156,7 @@ function signOut(reason = null) {
 }
 
 async function start() {
-  look();
+  poll();
   await listed.restart();
   live.follow(position ?? "");
 }
@@ -163,33 +164,34 @@ async function start() {
 async function retry(ids) {
   try {
     const { hastened } = await api.retry(ids);
-    tell("saga", "good", t("stuck.hastened", { count: hastened }));
+    report("saga", "good", t("stuck.retried", { count: hastened }));
   } catch (problem) {
-    tell("saga", "bad", explain(problem));
+    report("saga", "bad", explain(problem));
   }
-  look();
+  poll();
 }
 
-function tell(where, kind, text) {
+/** Shows the result of an action on the page where the operator took it, and announces it. */
+function report(where, kind, text) {
   outcomes = { ...outcomes, [where]: { kind, text } };
   document.getElementById("announcements").textContent = text;
   show();
 }
 
-function whole() {
-  const isIn = token() !== null;
+function everything() {
+  const isSignedIn = token() !== null;
   return html`
     ${head({
-      pages: !isIn ? [] : saga?.manages_events ? ["saga", "manage"] : ["saga"],
+      pages: !isSignedIn ? [] : saga?.manages_events ? ["saga", "manage"] : ["saga"],
       page,
-      connection: isIn ? connectionState() : null,
+      connection: isSignedIn ? connectionState() : null,
       addressOfPage: addressOf,
       onPage: go,
       onChange: show,
     })}
-    ${banners({ isOffline, isStale: isIn && page === "manage" && isStale })}
+    ${banners({ isOffline, isStale: isSignedIn && page === "manage" && isStale })}
     <main id="main" class="width" tabindex="-1">
-      ${isIn ? inside() : signIn({ failure: signInFailure, isBusy: isSigningIn, onSignIn: tryToken })}
+      ${isSignedIn ? signedInPage() : signIn({ failure: signInFailure, isBusy: isSigningIn, onSignIn: trySignIn })}
     </main>
     ${foot()}
   `;
@@ -200,12 +202,12 @@ function connectionState() {
   return saga === null ? "connecting" : "live";
 }
 
-function inside() {
+function signedInPage() {
   return html`
     <div class="intro heading">
       <div>
         <h1>${t(`${page}.title`)}</h1>
-        <p>${t(`${page}.intro`)}</p>
+        <p>${t(`${page}.intro`, { seconds: POLL_SECONDS })}</p>
       </div>
       <button type="button" class="quiet" @click=${() => signOut()}>${t("signin.out")}</button>
     </div>
@@ -218,7 +220,7 @@ function inside() {
       ${managedEvents({
         listing: listed,
         events,
-        which,
+        filter,
         outcome: outcomes.manage,
         onFind: find,
         onAdd: () => eventDialog.open(),
@@ -233,7 +235,7 @@ function inside() {
 }
 
 function find(changes) {
-  which = { ...which, ...changes };
+  filter = { ...filter, ...changes };
   listed.restart();
 }
 
@@ -248,8 +250,8 @@ addEventListener("popstate", () => {
   page = pageOfAddress();
   show();
 });
-document.addEventListener("visibilitychange", look);
-addEventListener("online", look);
+document.addEventListener("visibilitychange", poll);
+addEventListener("online", poll);
 onSystemThemeChange(show);
 
 show();

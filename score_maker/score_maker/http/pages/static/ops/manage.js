@@ -1,22 +1,21 @@
-// The events as their organisers handle them: found, added, changed, cancelled, imported.
+// The events for their organisers: find, add, edit, cancel, import.
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
 import { repeat } from "../vendor/lit-html/directives/repeat.js";
-import { phaseOf } from "../card.js";
-import { average, moment, momentInFull, t } from "../i18n.js";
+import { phaseOf, ratingCount, time } from "../card.js";
+import { afterTyping } from "../debounce.js";
+import { average, t, tOr } from "../i18n.js";
 import { search } from "../icons.js";
 import { explain } from "../outcome.js";
 import { PHASES } from "../view.js";
 
-const TYPING_RESTS_MS = 250;
-let typing = null;
-
-/** `listing` has the ids of what is shown, and `events` knows them. `onFind(changes)` of `{ q, phase }`, `onAdd()`,
- * `onImport()`, `onEdit(event)`, `onCancel(event)` and `onReload()` are what an operator can do. */
-export function managedEvents({ listing, events, which, outcome, ...actions }) {
+/** `listing` holds the ids of the listed events, and `events` the events themselves; `outcome` is the result of the
+ * last action. The operator can call `onFind(changes)` with changes of `{ q, phase }`, `onAdd()`, `onImport()`,
+ * `onEdit(event)`, `onCancel(event)` and `onReload()`. */
+export function managedEvents({ listing, events, filter, outcome, ...actions }) {
   return html`
     <div class="heading">
-      ${finder(which, actions.onFind)}
+      ${finder(filter, actions.onFind)}
       <div class="actions">
         <button type="button" @click=${actions.onAdd}>${t("manage.add")}</button>
         <button type="button" class="secondary" @click=${actions.onImport}>${t("manage.import")}</button>
@@ -30,20 +29,30 @@ export function managedEvents({ listing, events, which, outcome, ...actions }) {
 function finder({ q, phase }, onFind) {
   const onType = (event) => {
     const typed = event.target.value;
-    clearTimeout(typing);
-    typing = setTimeout(() => onFind({ q: typed }), TYPING_RESTS_MS);
+    afterTyping(() => onFind({ q: typed }));
   };
   return html`
     <form class="filters" role="search" aria-label=${t("filter.label")} @submit=${(event) => event.preventDefault()}>
       <label class="search">
         <span class="visually-hidden">${t("filter.search")}</span>
         ${search}
-        <input type="search" maxlength="200" autocomplete="off" placeholder=${t("filter.search")} .value=${q} @input=${onType} />
+        <input
+          type="search"
+          maxlength="200"
+          autocomplete="off"
+          placeholder=${t("filter.search")}
+          .value=${q}
+          @input=${onType}
+        />
       </label>
       <label class="choice">
         <span class="visually-hidden">${t("filter.phase")}</span>
         <select @change=${(event) => onFind({ phase: event.target.value })}>
-          ${PHASES.map((each) => html`<option value=${each} .selected=${live(each === phase)}>${t(`filter.phase.${each}`)}</option>`)}
+          ${PHASES.map(
+            (each) => html`
+              <option value=${each} .selected=${live(each === phase)}>${t(`filter.phase.${each}`)}</option>
+            `,
+          )}
         </select>
       </label>
     </form>
@@ -79,9 +88,15 @@ function list(listing, events, { onReload, ...actions }) {
 
 function row(event, { onEdit, onCancel }) {
   const phase = phaseOf(event);
-  const isChangeable = phase === "open" || phase === "closed";
+  const phaseInWords = tOr(`filter.phase.${phase}.one`, "filter.phase.other.one");
+  const isEditable = phase === "open" || phase === "closed";
   const button = (kind, onClick) => html`
-    <button type="button" class="secondary" aria-label=${t(`manage.${kind}.label`, { title: event.title })} @click=${onClick}>
+    <button
+      type="button"
+      class="secondary"
+      aria-label=${t(`manage.${kind}.label`, { title: event.title })}
+      @click=${onClick}
+    >
       ${t(`manage.${kind}`)}
     </button>
   `;
@@ -90,16 +105,16 @@ function row(event, { onEdit, onCancel }) {
       <div class="about">
         <p><strong>${event.title}</strong></p>
         <p class="note">
-          #${event.event_id} · <span class="phase">${t(`filter.phase.${phase}.one`)}</span> · ${t("manage.starts")}
-          ${time(event.starts_at)} · ${t("manage.deadline")} ${time(event.deadline)} ·
-          ${event.score_count ? `${t("figures.count", { count: event.score_count })}, ${average(event.average)}` : t("figures.none")}
+          #${event.event_id} · <span class="phase">${phaseInWords}</span> ·
+          ${t("manage.starts")} ${time(event.starts_at)} · ${t("manage.deadline")} ${time(event.deadline)} ·
+          ${ratingCount(event)}${event.average === null ? "" : `, ${average(event.average)}`}
         </p>
       </div>
-      ${isChangeable
-        ? html`<div class="actions">${button("edit", () => onEdit(event))} ${button("cancel", () => onCancel(event))}</div>`
+      ${isEditable
+        ? html`
+            <div class="actions">${button("edit", () => onEdit(event))} ${button("cancel", () => onCancel(event))}</div>
+          `
         : nothing}
     </li>
   `;
 }
-
-const time = (iso) => html`<time datetime=${iso} title=${momentInFull(new Date(iso))}>${moment(new Date(iso))}</time>`;

@@ -1,6 +1,6 @@
-// The saga as it goes: what waits, what went through, whether both services agree, and whether all are there.
+// The saga live: the outbox, the verdicts, whether the totals of both services match, and the health of the services.
 import { html, nothing, svg } from "../vendor/lit-html/lit-html.js";
-import { age, has, moment, number, rate, t } from "../i18n.js";
+import { age, moment, number, rate, t, tOr } from "../i18n.js";
 
 export function sagaFigures(saga, depths) {
   return html`
@@ -30,7 +30,8 @@ export function sagaFigures(saga, depths) {
 const unknown = () => html`<p class="note" data-kind="bad">${t("saga.unknown")}</p>`;
 
 function outboxFigures({ outbox, throughput }, depths) {
-  const oldest = outbox.oldest_seconds === null ? t("outbox.empty") : t("outbox.oldest", { age: age(outbox.oldest_seconds) });
+  const { oldest_seconds } = outbox;
+  const oldest = oldest_seconds === null ? t("outbox.empty") : t("outbox.oldest", { age: age(oldest_seconds) });
   return html`
     <dl class="tiles">
       <div class="tile wide" data-figure="messages">
@@ -56,13 +57,19 @@ const tile = (name, value, kind = nothing) => html`
   </div>
 `;
 
-/** How many waited, at each look of the last minutes. */
+/** The number of waiting messages at each poll of the last two minutes. */
 function sparkline(depths) {
   const most = Math.max(...depths, 1);
   const last = Math.max(depths.length - 1, 1);
   const points = depths.map((depth, index) => `${(100 * index) / last},${20 - (18 * depth) / most}`).join(" ");
   return html`
-    <svg class="sparkline" viewBox="0 0 100 21" preserveAspectRatio="none" role="img" aria-label=${t("outbox.sparkline", { most })}>
+    <svg
+      class="sparkline"
+      viewBox="0 0 100 21"
+      preserveAspectRatio="none"
+      role="img"
+      aria-label=${t("outbox.sparkline", { most })}
+    >
       ${svg`<polyline points=${points} vector-effect="non-scaling-stroke" />`}
     </svg>
   `;
@@ -83,7 +90,7 @@ function verdicts(counts) {
         ${counts.map(
           ({ verdict, reason, last_minute, last_hour }) => html`
             <tr>
-              <th scope="row">${t(`verdict.${verdict}`)}${reason === null ? nothing : `: ${reasonInWords(reason)}`}</th>
+              <th scope="row">${verdictInWords(verdict, reason)}</th>
               <td>${number(last_minute)}</td>
               <td>${number(last_hour)}</td>
             </tr>
@@ -95,34 +102,44 @@ function verdicts(counts) {
   `;
 }
 
-const reasonInWords = (reason) => (has(`reason.${reason}`) ? t(`reason.${reason}`) : reason);
+function verdictInWords(verdict, reason) {
+  const words = tOr(`verdict.${verdict}`, "verdict.other", { verdict });
+  return reason === null ? words : `${words}: ${tOr(`reason.${reason}`, "reason.unlisted", { reason })}`;
+}
 
 function agreement({ outbox, reconciliation }) {
   if (outbox === null) return unknown();
   if (reconciliation === null) return html`<p class="note">${t("agreement.never")}</p>`;
-  const { divergent, divergent_event_ids: named, events, seconds_ago, finished_at } = reconciliation;
-  const when = html`<time datetime=${finished_at} title=${moment(new Date(finished_at))}>${age(seconds_ago)}</time>`;
+  const { divergent, divergent_event_ids: listedIds, events, seconds_ago, finished_at } = reconciliation;
+  const ago = t("agreement.ago", { age: age(seconds_ago) });
+  const when = html`<time datetime=${finished_at} title=${moment(new Date(finished_at))}>${ago}</time>`;
   return html`
     <p class="state" data-kind=${divergent ? "bad" : "good"}>
-      <span class="dot"></span><span>${divergent ? t("agreement.differ", { count: divergent }) : t("agreement.equal")}</span>
+      <span class="dot"></span>
+      <span>${divergent ? t("agreement.differ", { count: divergent }) : t("agreement.equal")}</span>
     </p>
     ${divergent
-      ? html`<p class="note">${t("agreement.which", { ids: named.join(", ") })}${divergent > named.length ? " …" : ""}</p>`
+      ? html`<p class="note">
+          ${t("agreement.which", { ids: listedIds.join(", ") })}${divergent > listedIds.length ? " …" : ""}
+        </p>`
       : nothing}
-    <p class="note">${t("agreement.compared", { count: events })} ${t("agreement.ago")} ${when}.</p>
+    <p class="note">${t("agreement.compared", { count: events })} ${when}</p>
   `;
 }
 
 const KINDS = { ready: "good", serving: "good", reporting: "good", unknown: "wait" };
 
 function services({ score_maker, line_provider, arq_worker }) {
-  const away = ["database", "redis", "line_provider"].filter((each) => score_maker[each] === "away");
+  const unreachable = ["database", "redis", "line_provider"].filter((each) => score_maker[each] === "away");
   const line = (name, status, note = nothing) => html`
     <li class="state" data-service=${name} data-kind=${KINDS[status] ?? "bad"}>
-      <span class="dot"></span><span><strong>${name}</strong> ${t(`service.${status}`)}${note}</span>
+      <span class="dot"></span>
+      <span><strong>${name}</strong> ${tOr(`service.${status}`, "service.other", { status })}${note}</span>
     </li>
   `;
-  const without = away.length ? ` ${t("services.without", { which: away.map((each) => t(`part.${each}`)).join(", ") })}` : "";
+  const without = unreachable.length
+    ? ` ${t("services.without", { which: unreachable.map((each) => t(`part.${each}`)).join(", ") })}`
+    : "";
   return html`
     <ul role="list">
       ${line("score_maker", score_maker.status, without)} ${line("line_provider", line_provider)}

@@ -1,17 +1,17 @@
-// The operators' token: kept for this tab, until it is closed or the operator signs out.
+// The operators' token. It is stored for this tab, until the operator closes it or signs out.
 const KEY = "scoreline.operator";
 
-let kept = null;
+let stored = null;
 try {
-  kept = sessionStorage.getItem(KEY);
+  stored = sessionStorage.getItem(KEY);
 } catch {
-  // Storage may be forbidden: then it is kept as long as the page.
+  // The browser may forbid storage; the token then lives as long as the page.
 }
 
-export const token = () => kept;
+export const token = () => stored;
 
-export function keepToken(value) {
-  kept = value;
+export function storeToken(value) {
+  stored = value;
   try {
     if (value === null) sessionStorage.removeItem(KEY);
     else sessionStorage.setItem(KEY, value);
@@ -20,5 +20,5 @@ export function keepToken(value) {
   }
 }
 
-/** Whether it could be one at all: others cannot even be sent. */
+/** Whether the text may be a token at all: other characters cannot be sent in a header. */
 export const isToken = (text) => /^[!-~]+$/.test(text);

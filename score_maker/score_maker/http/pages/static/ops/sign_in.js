@@ -1,8 +1,9 @@
-// The door: an operator pastes the token.
+// The sign-in form: an operator pastes the token.
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { t } from "../i18n.js";
 
-/** `onSignIn(token)`; `failure` says why the last one did not open, `isBusy` that one is being tried. */
+/** Calls `onSignIn(token)`; `failure` says why the last token was refused, or is null; `isBusy` is true while one is
+ * being checked. */
 export function signIn({ failure, isBusy, onSignIn }) {
   const onSubmit = (event) => {
     event.preventDefault();

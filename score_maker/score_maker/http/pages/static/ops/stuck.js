@@ -1,14 +1,14 @@
-// What is stuck, why, and its retry.
+// The stuck messages of the outbox: which, why, and a button to retry them now.
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { repeat } from "../vendor/lit-html/directives/repeat.js";
 import { age, t } from "../i18n.js";
 
-// Whatever is younger and was not tried in vain is just on its way.
-const ON_ITS_WAY_SECONDS = 10;
+// A younger message without a failed attempt is simply in transit.
+const USUAL_SECONDS = 10;
 
-export const isStuck = ({ last_error, age_seconds }) => last_error !== null || age_seconds > ON_ITS_WAY_SECONDS;
+export const isStuck = ({ last_error, age_seconds }) => last_error !== null || age_seconds > USUAL_SECONDS;
 
-/** `onRetry(ids)`, for all where they are null; `outcome` says what the last one did. */
+/** Calls `onRetry(ids)`, with null for all messages; `outcome` is the result of the last retry. */
 export function stuckMessages(messages, { outcome, onRetry }) {
   return html`
     <section aria-labelledby="stuck-title">
@@ -20,14 +20,19 @@ export function stuckMessages(messages, { outcome, onRetry }) {
       </div>
       ${outcome ? html`<p class="outcome" data-kind=${outcome.kind}>${outcome.text}</p>` : nothing}
       ${messages.length
-        ? html`<ul class="rows" role="list">${repeat(messages, ({ id }) => id, (message) => row(message, onRetry))}</ul>`
+        ? html`
+            <p class="note">${t("stuck.note", { seconds: USUAL_SECONDS })}</p>
+            <ul class="rows" role="list">
+              ${repeat(messages, ({ id }) => id, (message) => row(message, onRetry))}
+            </ul>
+          `
         : html`<p class="note">${t("stuck.none")}</p>`}
     </section>
   `;
 }
 
 function row(message, onRetry) {
-  const what = message.score === null ? t("stuck.withdrawal") : t("stuck.rating", { value: message.score });
+  const submission = message.score === null ? t("stuck.withdrawal") : t("stuck.rating", { value: message.score });
   const next = message.is_claimed
     ? t("stuck.claimed")
     : message.next_attempt_in_seconds > 0
@@ -36,10 +41,10 @@ function row(message, onRetry) {
   return html`
     <li class="row" data-message=${message.id}>
       <div class="about">
-        <p><strong>${what}</strong> ${t("stuck.of", { event: message.event_id })}</p>
+        <p><strong>${submission}</strong> ${t("stuck.of", { event: message.event_id })}</p>
         <p class="note">
-          ${t("stuck.accepted", { age: age(message.age_seconds) })} · ${t("stuck.attempts", { count: message.attempts })} ·
-          ${next}
+          ${t("stuck.accepted", { age: age(message.age_seconds) })} ·
+          ${t("stuck.attempts", { count: message.attempts })} · ${next}
         </p>
         ${message.last_error === null ? nothing : html`<p class="error">${message.last_error}</p>`}
       </div>
