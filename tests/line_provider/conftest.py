@@ -48,7 +48,7 @@ async def service_engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 def add_event(engine: AsyncEngine) -> Callable[..., Awaitable[Event]]:
-    """Creates an event that is open for two days, or for `deadline_in`, which may be negative."""
+    """Creates events whose deadline is `deadline_in` from now; it may be negative."""
 
     async def add_event(title: str = "Spain – Argentina", *, deadline_in: timedelta = timedelta(hours=48)) -> Event:
         deadline = datetime.now(UTC) + deadline_in

@@ -113,7 +113,7 @@ async def test_a_taken_port_is_one_line_that_names_it_and_its_setting(tmp_path: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_server_told_to_stop_sends_its_watchers_away_and_ends_cleanly(
+async def test_a_server_that_gets_a_signal_ends_its_watches_and_exits_cleanly(
     tmp_path: Path, engine: AsyncEngine, database_url: str, number: signal.Signals
 ) -> None:
     async with (
@@ -168,9 +168,9 @@ async def test_events_are_added_listed_and_cancelled(
     )  # fmt: skip
     assert (code, errors) == (0, [])
     (event_id,) = output
-    told = await watching.read()
-    assert isinstance(told, events_pb2.WatchEventsResponse)
-    assert (str(told.event.event_id), told.event.description) == (event_id, "Wembley")
+    sent = await watching.read()
+    assert isinstance(sent, events_pb2.WatchEventsResponse)
+    assert (str(sent.event.event_id), sent.event.description) == (event_id, "Wembley")
 
     code, _, errors = await run(
         "events", "add", "Again", "--starts-at", "2026-06-11T20:00Z", "--external-id", "n1",
@@ -223,13 +223,13 @@ async def test_bad_rows_are_named_and_the_rest_is_imported(
     ("option", "value"),
     [("--rate-until", "soon"), ("--timezone", "Atlantis/Center"), ("--shift", "tomorrow"), ("--format", "ical")],
 )
-def test_a_wrong_option_is_refused_by_its_name(option: str, value: str) -> None:
+def test_a_wrong_option_is_rejected_by_its_name(option: str, value: str) -> None:
     outcome = CliRunner().invoke(app, ["events", "import", str(WORLD_CUP), option, value])
     assert outcome.exit_code == 2
     assert option in outcome.output
 
 
-def test_a_file_that_is_no_text_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_rejected_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "picture.csv"
     file.write_bytes(b"\x89PNG\xff\xfe")
     outcome = CliRunner().invoke(app, ["events", "import", str(file)])

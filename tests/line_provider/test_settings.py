@@ -23,7 +23,7 @@ def complete_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_the_rest_has_its_defaults() -> None:
+def test_settings_have_defaults() -> None:
     settings = load(Settings, example=EXAMPLE)
     assert settings.database_url.get_secret_value() == (
         "postgresql+asyncpg://somebody:secret@/events?host=%2Frun%2Fpostgresql"

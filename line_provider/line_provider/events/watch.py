@@ -133,8 +133,8 @@ class EventWatch:
         try:
             self._announced_ids.add(int(payload))
         except ValueError:
-            # Any role of this database can notify the channel. An exception would only reach the event loop's handler,
-            # and an announcement that cannot be read may stand for a change.
+            # Any role of this database can notify the channel, and the announcement may have been meant for a change.
+            # An exception would reach nothing but the event loop's handler.
             log.error("announcement_unreadable", channel=EVENT_CHANGES, payload=payload)  # noqa: TRY400
             self._interrupt_all()
         else:

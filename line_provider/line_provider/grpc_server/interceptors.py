@@ -95,7 +95,7 @@ class Authentication(grpc.aio.ServerInterceptor):
 
 
 def _digest(authorization: str) -> bytes:
-    """A hash has the same length whatever was sent, so that comparing it reveals nothing about a token's length."""
+    """Returns a hash: its length is always the same, so that comparing it reveals nothing about a token's length."""
     return sha256(authorization.encode()).digest()
 
 

@@ -1,8 +1,7 @@
 """Translates between the contract's messages and plain data.
 
-Whatever is wrong with a message raises Invalid, which names the field. Enums are mapped by name, so a value that only
-the contract or only the domain has is an error when this module is imported, except that requests may have numbers of
-a newer contract: those raise Invalid too.
+An invalid message raises Invalid, which names the field. Enums are mapped by name, so that importing this module fails
+if the contract has a value that the domain lacks. A number of a newer contract in a request raises Invalid too.
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,7 @@ from line_provider.importing.records import REQUIRED, read_record
 from line_provider.importing.rows import BadRow, ImportOptions, Rows, UnreadableFile, decode
 
 
-def recognizes(content: bytes) -> bool:  # noqa: ARG001 - any text may be CSV: the first line tells when it is read
+def recognizes(content: bytes) -> bool:  # noqa: ARG001 - any text may be CSV until its first line is read
     return True
 
 

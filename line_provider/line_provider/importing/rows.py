@@ -6,8 +6,8 @@ A format is a module with two functions:
 - `read(content, options)` yields an `EventDraft` or a `BadRow` for each row, so that a bad row never costs another row.
   It raises `UnreadableFile` if the file as a whole cannot be read.
 
-A row's external_id must be the same however often the file is read and whatever shift is asked for, so that importing
-the file again adds nothing. A new format is a new module, and one line in importer.py.
+A row's external_id must be the same each time the file is read, with or without a shift, so that importing the file
+again adds nothing. A new format is a new module, and one line in importer.py.
 """
 
 from collections.abc import Iterator, Mapping

@@ -79,7 +79,7 @@ async def titles(engine: AsyncEngine, which: EventFilter = EVERYTHING, order: Or
         return [event.title for event in await list_events(connection, which, order, limit=100)]
 
 
-async def test_a_new_event_stands_as_it_was_drafted_with_no_ratings(engine: AsyncEngine) -> None:
+async def test_a_new_event_is_stored_as_drafted_with_no_ratings(engine: AsyncEngine) -> None:
     event = await create(engine, DRAFT)
     assert (event.title, event.description, event.external_id) == (DRAFT.title, DRAFT.description, "wc/1")
     assert (event.starts_at, event.deadline) == (DRAFT.starts_at, DRAFT.deadline)
@@ -88,7 +88,7 @@ async def test_a_new_event_stands_as_it_was_drafted_with_no_ratings(engine: Asyn
         assert await get_event(connection, event.event_id) == event
 
 
-async def test_an_external_id_is_given_once_and_none_is_no_id(engine: AsyncEngine) -> None:
+async def test_an_external_id_is_unique_and_may_be_missing(engine: AsyncEngine) -> None:
     await create(engine, DRAFT)
     with pytest.raises(ExternalIdTaken, match=r"'wc/1'"):
         await create(engine, DRAFT)
@@ -104,7 +104,7 @@ async def test_an_update_changes_what_it_names_and_raises_the_revision(engine: A
     assert updated.revision > event.revision
 
 
-async def test_an_update_that_cannot_be_changes_nothing(engine: AsyncEngine) -> None:
+async def test_an_invalid_update_changes_nothing(engine: AsyncEngine) -> None:
     event = await create(engine, DRAFT)
     with pytest.raises(Invalid, match=r"^deadline"):
         await update(engine, event.event_id, EventEdit(title="Final", deadline=START - timedelta(hours=1)))
@@ -112,7 +112,7 @@ async def test_an_update_that_cannot_be_changes_nothing(engine: AsyncEngine) -> 
         assert await get_event(connection, event.event_id) == event
 
 
-async def test_a_cancelled_event_stays_cancelled_and_is_changed_no_more(engine: AsyncEngine) -> None:
+async def test_a_cancelled_event_stays_cancelled_and_cannot_be_changed(engine: AsyncEngine) -> None:
     event = await create(engine, DRAFT)
     cancelled = await cancel(engine, event.event_id)
     assert cancelled.cancelled_at is not None
@@ -122,7 +122,7 @@ async def test_a_cancelled_event_stays_cancelled_and_is_changed_no_more(engine: 
         await update(engine, event.event_id, EventEdit(title="Final"))
 
 
-async def test_cancelling_from_several_sides_at_once_cancels_once(engine: AsyncEngine) -> None:
+async def test_concurrent_cancellations_cancel_once(engine: AsyncEngine) -> None:
     event = await create(engine, DRAFT)
     outcomes = await asyncio.gather(*(cancel(engine, event.event_id) for _ in range(5)))
     assert {outcome.revision for outcome in outcomes} == {event.revision + 1}
@@ -185,7 +185,7 @@ async def test_a_result_becomes_final_after_the_deadline_and_nothing_changes_it_
         await finalize(engine, event.event_id, count=2, total=4)
 
 
-async def test_what_is_open_or_cancelled_is_not_made_final(engine: AsyncEngine, add_event: AddEvent) -> None:
+async def test_an_open_or_cancelled_event_does_not_become_final(engine: AsyncEngine, add_event: AddEvent) -> None:
     is_open, cancelled = await add_event(), await add_event(deadline_in=timedelta(hours=-1))
     await cancel(engine, cancelled.event_id)
     with pytest.raises(CannotFinalize, match=r"its deadline, .*, has not passed"):

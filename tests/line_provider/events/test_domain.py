@@ -73,7 +73,7 @@ def test_a_draft_at_the_limits_is_fine() -> None:
         (replace(DRAFT, deadline=START - MOMENT), "deadline: must not be before starts_at"),
     ],
 )
-def test_a_draft_that_cannot_be_an_event_names_its_field_and_what_that_must_be(draft: EventDraft, message: str) -> None:
+def test_an_invalid_draft_names_its_field_and_what_it_must_be(draft: EventDraft, message: str) -> None:
     with pytest.raises(Invalid, match=f"^{re.escape(message)}"):
         check_draft(draft)
 

@@ -36,10 +36,10 @@ def watch(
 
 
 async def snapshot(call: "grpc.aio.UnaryStreamCall[Any, events_pb2.WatchEventsResponse]") -> list[events_pb2.Event]:
-    told: list[events_pb2.Event] = []
+    sent: list[events_pb2.Event] = []
     while not (message := await read(call)).HasField("snapshot_complete"):
-        told.append(message.event)
-    return told
+        sent.append(message.event)
+    return sent
 
 
 async def read(
@@ -73,7 +73,7 @@ async def break_the_listening_connections(service_engine: AsyncEngine) -> None:
         assert broken.all()
 
 
-async def test_a_watcher_is_told_of_everything_and_then_of_each_change(
+async def test_a_watch_sends_every_event_and_then_each_change(
     server: RunningServer, engine: AsyncEngine, add_event: AddEvent
 ) -> None:
     first, second = await add_event("first"), await add_event("second")
@@ -101,7 +101,7 @@ async def test_a_watcher_is_told_of_everything_and_then_of_each_change(
     assert (await read(call)).event.HasField("cancelled_at")
 
 
-async def test_a_change_that_was_rolled_back_is_not_told(
+async def test_a_change_that_was_rolled_back_is_not_sent(
     server: RunningServer, engine: AsyncEngine, add_event: AddEvent
 ) -> None:
     event = await add_event()
@@ -111,18 +111,18 @@ async def test_a_change_that_was_rolled_back_is_not_told(
         await cancel_event(connection, event.event_id)
         await connection.rollback()
     await rate(engine, event.event_id)
-    told = (await read(call)).event
-    assert (told.HasField("cancelled_at"), told.totals.count) == (False, 1)
+    sent = (await read(call)).event
+    assert (sent.HasField("cancelled_at"), sent.totals.count) == (False, 1)
 
 
 async def test_a_snapshot_of_several_pages_is_whole(server: RunningServer, engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         await create_missing_events(connection, [draft(str(n)) for n in range(PAGE * 2 + 1)])
-    told = await snapshot(watch(server))
-    assert [event.title for event in told] == [str(number) for number in range(PAGE * 2 + 1)]
+    sent = await snapshot(watch(server))
+    assert [event.title for event in sent] == [str(number) for number in range(PAGE * 2 + 1)]
 
 
-async def test_a_snapshot_comes_in_batches_where_that_is_asked_for_and_none_is_too_large(
+async def test_a_snapshot_comes_in_batches_on_request_and_none_is_too_large(
     server: RunningServer, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with engine.begin() as connection:
@@ -133,8 +133,8 @@ async def test_a_snapshot_comes_in_batches_where_that_is_asked_for_and_none_is_t
     batches: list[list[events_pb2.Event]] = []
     while not (message := await read(call)).HasField("snapshot_complete"):
         batches.append(list(message.batch.events))
-    titles_told = [event.title for batch in batches for event in batch]
-    assert titles_told == [*map(str, range(LARGEST_BATCH + 1)), "long 0", "long 1", "long 2"]
+    sent_titles = [event.title for batch in batches for event in batch]
+    assert sent_titles == [*map(str, range(LARGEST_BATCH + 1)), "long 0", "long 1", "long 2"]
     assert all(sum(event.ByteSize() for event in batch) <= 2_500 for batch in batches)
     assert 3 <= len(batches) < LARGEST_BATCH
 
@@ -144,7 +144,7 @@ async def test_a_snapshot_comes_in_batches_where_that_is_asked_for_and_none_is_t
     assert sizes == [LARGEST_BATCH, 4]
 
 
-async def test_changes_that_come_together_are_told_in_one_batch(
+async def test_changes_of_one_commit_are_sent_in_one_batch(
     server: RunningServer, engine: AsyncEngine, add_event: AddEvent
 ) -> None:
     first, second = await add_event("first"), await add_event("second")
@@ -159,18 +159,18 @@ async def test_changes_that_come_together_are_told_in_one_batch(
 
     # Their creation may still be on its way to the watch. It is not once both have been sent.
     await rename_both("once")
-    sent = set[int]()
-    while len(sent) < 2:
-        sent |= {event.event_id for event in (await read(call)).batch.events}
+    sent_ids = set[int]()
+    while len(sent_ids) < 2:
+        sent_ids |= {event.event_id for event in (await read(call)).batch.events}
     await rename_both("renamed")
-    told = (await read(call)).batch.events
-    assert [(event.event_id, event.title) for event in told] == [
+    sent = (await read(call)).batch.events
+    assert [(event.event_id, event.title) for event in sent] == [
         (first.event_id, "renamed"),
         (second.event_id, "renamed"),
     ]
 
 
-async def test_a_change_made_at_one_server_is_told_by_the_other(
+async def test_a_change_made_at_one_server_is_sent_by_the_other(
     server: RunningServer, engine: AsyncEngine, add_event: AddEvent, database_url: str
 ) -> None:
     event = await add_event()
@@ -183,7 +183,7 @@ async def test_a_change_made_at_one_server_is_told_by_the_other(
         assert (await read(here)).event == (await read(there)).event == cancelled
 
 
-async def test_when_announcements_may_be_missed_watchers_are_sent_for_a_new_snapshot(
+async def test_watches_end_when_announcements_may_be_missed_and_a_new_watch_has_everything(
     server: RunningServer, engine: AsyncEngine, service_engine: AsyncEngine, add_event: AddEvent
 ) -> None:
     event = await add_event()
@@ -196,12 +196,12 @@ async def test_when_announcements_may_be_missed_watchers_are_sent_for_a_new_snap
 
     await rate(engine, event.event_id)
     again = watch(server)
-    assert [told.totals.count for told in await snapshot(again)] == [1]
+    assert [sent.totals.count for sent in await snapshot(again)] == [1]
     await rate(engine, event.event_id)
     assert (await read(again)).event.totals.count == 2
 
 
-async def test_a_stopping_server_sends_its_watchers_away(server: RunningServer, add_event: AddEvent) -> None:
+async def test_a_stopping_server_ends_its_watches(server: RunningServer, add_event: AddEvent) -> None:
     await add_event()
     call = watch(server)
     await snapshot(call)
@@ -222,10 +222,10 @@ async def running_watch(engine: AsyncEngine) -> AsyncIterator[EventWatch]:
 
 
 async def until_snapshot_complete(stream: AsyncIterator[list[Event] | None]) -> list[Event]:
-    told: list[Event] = []
+    sent: list[Event] = []
     while (page := await anext(stream)) is not None:
-        told += page
-    return told
+        sent += page
+    return sent
 
 
 async def _first(stream: AsyncIterator[list[Event] | None], count: int) -> AsyncIterator[Event]:
@@ -235,7 +235,9 @@ async def _first(stream: AsyncIterator[list[Event] | None], count: int) -> Async
             count -= 1
 
 
-async def test_a_slow_watcher_is_told_each_events_latest_state_once(engine: AsyncEngine, add_event: AddEvent) -> None:
+async def test_a_slow_watcher_gets_the_latest_state_of_each_event_once(
+    engine: AsyncEngine, add_event: AddEvent
+) -> None:
     hot, other = await add_event("hot"), await add_event("other")
     async with running_watch(engine) as events:
         slow, quick = events.subscribe(), events.subscribe()
@@ -244,7 +246,7 @@ async def test_a_slow_watcher_is_told_each_events_latest_state_once(engine: Asyn
         for _ in range(30):
             await rate(engine, hot.event_id)
         async with asyncio.timeout(20):
-            while (told := await anext(quick)) is None or told[0].totals.count < 30:
+            while (sent := await anext(quick)) is None or sent[0].totals.count < 30:
                 pass
         await rate(engine, other.event_id)
         async with asyncio.timeout(20):
@@ -255,7 +257,7 @@ async def test_a_slow_watcher_is_told_each_events_latest_state_once(engine: Asyn
     ]
 
 
-async def test_changes_during_the_snapshot_are_told_and_never_an_older_state_after_a_newer(
+async def test_changes_during_the_snapshot_are_sent_and_never_an_older_state_after_a_newer(
     engine: AsyncEngine, add_event: AddEvent
 ) -> None:
     async with engine.begin() as connection:
@@ -270,22 +272,22 @@ async def test_changes_during_the_snapshot_are_told_and_never_an_older_state_aft
         for event_id in (early, late):
             async with engine.begin() as connection:
                 await update_event(connection, event_id, EventEdit(title="changed"))
-        told = [*first, *await until_snapshot_complete(stream)]
+        sent = [*first, *await until_snapshot_complete(stream)]
         async with asyncio.timeout(20):
-            while not all(titles(told, event_id)[-1] == "changed" for event_id in (early, late)):
+            while not all(titles(sent, event_id)[-1] == "changed" for event_id in (early, late)):
                 changed = await anext(stream)
                 assert changed is not None
-                told += changed
-    for event in told:
+                sent += changed
+    for event in sent:
         revisions.setdefault(event.event_id, []).append(event.revision)
     assert all(seen == sorted(set(seen)) for seen in revisions.values())
 
 
-def titles(told: list[Event], event_id: int) -> list[str]:
-    return [event.title for event in told if event.event_id == event_id]
+def titles(sent: list[Event], event_id: int) -> list[str]:
+    return [event.title for event in sent if event.event_id == event_id]
 
 
-async def test_a_watch_without_its_connection_is_interrupted_at_once(engine: AsyncEngine) -> None:
+async def test_a_watch_without_its_connection_is_interrupted(engine: AsyncEngine) -> None:
     with pytest.raises(WatchInterrupted):
         await anext(EventWatch(engine).subscribe())
 

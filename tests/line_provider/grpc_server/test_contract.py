@@ -102,7 +102,7 @@ async def test_events_are_listed_page_by_page(server: RunningServer, add_event: 
     assert listed == [f"match {number}" for number in range(7)]
 
 
-async def test_a_last_page_that_is_full_names_no_further_one(server: RunningServer, add_event: AddEvent) -> None:
+async def test_a_full_last_page_has_no_next_page_token(server: RunningServer, add_event: AddEvent) -> None:
     await add_event()
     await add_event()
     page = await server.events.GetEvents(events_pb2.GetEventsRequest(page_size=2))
@@ -180,7 +180,7 @@ async def test_ratings_are_applied_and_each_gets_its_verdict(server: RunningServ
     ]
 
 
-async def test_what_is_applied_of_an_event_is_listed_rater_by_rater(server: RunningServer, add_event: AddEvent) -> None:
+async def test_the_applied_scores_of_an_event_are_listed_by_rater(server: RunningServer, add_event: AddEvent) -> None:
     event_id = (await add_event()).event_id
     raters = sorted(uuid4().bytes for _ in range(5))
     changes = [change(event_id, rater_id=rater, value=1 + n, version=1 + n) for n, rater in enumerate(raters)]
@@ -201,7 +201,7 @@ async def test_what_is_applied_of_an_event_is_listed_rater_by_rater(server: Runn
     assert all(each.HasField("applied_at") for each in listed)
 
 
-async def test_a_result_is_made_final_where_both_sides_agree_on_it(server: RunningServer, add_event: AddEvent) -> None:
+async def test_a_result_becomes_final_if_both_sides_agree_on_it(server: RunningServer, add_event: AddEvent) -> None:
     closed = await add_event(deadline_in=-timedelta(hours=1))
     on_time = change(closed.event_id, accepted_at=timestamp(closed.deadline))
     await server.scores.ApplyScores(scores_pb2.ApplyScoresRequest(changes=[on_time]), metadata=WORKER)
@@ -232,7 +232,9 @@ async def test_batches_may_be_empty_wholly_invalid_and_as_large_as_promised(
     assert read.event.totals.count == 10_000
 
 
-async def test_the_single_form_answers_with_the_event_as_it_stands(server: RunningServer, add_event: AddEvent) -> None:
+async def test_the_single_form_returns_the_event_as_it_is_afterwards(
+    server: RunningServer, add_event: AddEvent
+) -> None:
     request = scores_pb2.UpdateEventStatusByScoreRequest(change=change((await add_event()).event_id, value=2))
     answer = await server.scores.UpdateEventStatusByScore(request, metadata=WORKER)
     assert (answer.verdict, answer.event.status, answer.event.totals.sum) == (
@@ -396,7 +398,7 @@ def update(*paths: str, **fields: Any) -> events_pb2.UpdateEventRequest:
         ("ImportEvents", importing("", source_name="x" * 201), "source_name: must be at most 200 characters"),
     ],
 )
-async def test_a_bad_request_about_events_names_its_field_and_what_that_must_be(
+async def test_a_bad_request_about_events_names_its_field_and_what_it_must_be(
     server: RunningServer, add_event: AddEvent, method: str, request_message: Any, details: str
 ) -> None:
     event = await add_event()
@@ -437,7 +439,7 @@ def single(**differently: Any) -> scores_pb2.UpdateEventStatusByScoreRequest:
         ("FinalizeEvent", scores_pb2.FinalizeEventRequest(), "event_id: must be 1 to"),
     ],
 )
-async def test_a_bad_request_about_scores_names_its_field_and_what_that_must_be(
+async def test_a_bad_request_about_scores_names_its_field_and_what_it_must_be(
     server: RunningServer, add_event: AddEvent, method: str, request_message: Any, details: str
 ) -> None:
     await add_event()
@@ -471,7 +473,7 @@ async def test_an_unknown_event_is_not_found(server: RunningServer, method: str,
         (*ADMIN, *WORKER),
     ],
 )
-async def test_nobody_writes_without_the_token(server: RunningServer, metadata: tuple[tuple[str, str], ...]) -> None:
+async def test_writes_need_a_token(server: RunningServer, metadata: tuple[tuple[str, str], ...]) -> None:
     for call in (
         server.events.CreateEvent(new_event(), metadata=metadata),
         server.events.UpdateEvent(update("title", title="x"), metadata=metadata),

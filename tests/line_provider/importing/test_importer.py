@@ -82,7 +82,7 @@ def test_a_numbered_match_keeps_its_identity_when_its_teams_become_known() -> No
     assert external_ids(tournament(unknown)) == external_ids(tournament(match(num=104)))
 
 
-def test_the_same_pairing_in_two_rounds_or_twice_in_one_is_as_many_events() -> None:
+def test_the_same_pairing_in_two_rounds_or_twice_in_one_makes_several_events() -> None:
     text = tournament(match(round="Matchday 1"), match(), match(date="2026-07-20"), match(team1="Argentina"))
     assert external_ids(text) == [
         "Cup/Matchday 1/Spain – Argentina",
@@ -120,7 +120,7 @@ def test_a_source_name_keeps_the_ids_of_files_of_one_name_apart() -> None:
         (None, "row: must be an object, not NoneType"),
     ],
 )
-def test_a_bad_match_is_named_by_its_number_and_its_fault(row: object, reason: str) -> None:
+def test_a_bad_match_is_reported_by_its_number_and_the_reason(row: object, reason: str) -> None:
     file = read(tournament(match(round="Semi-final"), row, match()))
     assert len(file.drafts) == 2
     (bad,) = file.bad_rows
@@ -133,7 +133,7 @@ def test_an_offset_may_have_minutes_or_be_none() -> None:
     assert [f"{draft.starts_at:%H:%M}" for draft in read(text).drafts] == ["09:30", "15:00", "12:05"]
 
 
-def test_csv_names_its_columns_in_any_order_and_quotes_what_it_likes() -> None:
+def test_csv_may_have_its_columns_in_any_order_and_quoted_fields() -> None:
     text = (
         "starts_at,title,description,deadline,external_id,venue\r\n"
         '2026-06-11T19:00Z,"Mexico, again","first\nsecond",2026-06-12 19:00,m1,Azteca\r\n'
@@ -198,7 +198,7 @@ def test_a_local_time_that_the_clocks_skipped_is_a_bad_row() -> None:
     assert bad.reason.startswith("starts_at: 2026-03-29 01:30:00 does not exist in Europe/London")
 
 
-def test_an_id_too_long_to_be_read_is_still_the_same_each_time() -> None:
+def test_an_id_that_is_too_long_becomes_a_hash_that_is_the_same_each_time() -> None:
     text = f"title,starts_at\n{'x' * 200},2026-06-11T19:00\n"
     (external_id,) = external_ids(text)
     assert external_id is not None
@@ -242,7 +242,7 @@ def test_a_file_in_another_format_is_rejected_as_a_whole(text: str, message: str
 
 
 @given(content=st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))
-def test_whatever_a_field_holds_it_costs_at_most_its_own_row(content: object) -> None:
+def test_no_content_of_a_field_affects_other_rows(content: object) -> None:
     rows = [match(**{name: content}) for name in ("round", "date", "time", "team1", "team2", "group", "num")]
     file = read(tournament(*rows, match(num=104)))
     assert len(file.drafts) + len(file.bad_rows) == len(rows) + 1

@@ -65,7 +65,7 @@ def test_shifted_to_a_day_the_first_event_starts_on_it_at_its_own_time() -> None
     assert min(draft.starts_at for draft in shifted) == datetime(2031, 5, 1, 19, tzinfo=UTC)
 
 
-def test_nothing_shifted_is_nothing_and_out_of_the_calendar_is_rejected() -> None:
+def test_shifting_no_events_gives_none_and_out_of_the_calendar_is_rejected() -> None:
     assert shift_to([], date(2026, 1, 1)) == shift_to_now([], datetime.now(UTC)) == []
     with pytest.raises(ShiftTooFar, match="out of the calendar"):
         shift_to(world_cup(), date(9999, 12, 31))

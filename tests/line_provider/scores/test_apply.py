@@ -127,7 +127,7 @@ async def test_a_change_of_mind_replaces_the_rating_and_a_withdrawal_removes_it(
         ((1,), "1", Status.HIGH_SCORE),
     ],
 )
-async def test_the_average_is_held_against_the_threshold(
+async def test_the_average_is_compared_with_the_threshold(
     engine: AsyncEngine, add_event: AddEvent, values: Sequence[int], threshold: str, status: Status
 ) -> None:
     event_id = (await add_event()).event_id
@@ -147,7 +147,7 @@ async def test_a_changed_threshold_refreshes_every_status(engine: AsyncEngine, a
     assert (after[good], after[unrated]) == (before[good], before[unrated])
 
 
-async def test_each_refusal_has_its_reason_and_never_fails_its_neighbours(
+async def test_each_rejection_has_its_reason_and_does_not_affect_other_changes(
     engine: AsyncEngine, add_event: AddEvent
 ) -> None:
     fine, cancelled, final, closed = [(await add_event()).event_id for _ in range(3)] + [
@@ -192,7 +192,7 @@ async def test_a_repeat_is_a_duplicate_whatever_has_become_of_the_event_since(
     assert (await read(engine, event_id)).totals == totals_of([4])
 
 
-async def test_of_several_versions_in_a_batch_the_highest_is_applied_and_the_others_are_covered_by_it(
+async def test_the_highest_of_several_versions_in_a_batch_is_applied_and_supersedes_the_others(
     engine: AsyncEngine, add_event: AddEvent
 ) -> None:
     event_id, rater = (await add_event()).event_id, uuid4()
@@ -202,7 +202,7 @@ async def test_of_several_versions_in_a_batch_the_highest_is_applied_and_the_oth
     assert (await read(engine, event_id)).totals == totals_of([4])
 
 
-async def test_a_late_version_does_not_take_an_earlier_one_of_its_batch_down_with_it(
+async def test_a_late_version_does_not_reject_an_earlier_one_of_its_batch(
     engine: AsyncEngine, add_event: AddEvent
 ) -> None:
     event = await add_event(deadline_in=-timedelta(hours=1))
@@ -214,7 +214,7 @@ async def test_a_late_version_does_not_take_an_earlier_one_of_its_batch_down_wit
     assert (await read(engine, event.event_id)).totals == totals_of([5])
 
 
-async def test_a_message_that_stands_twice_in_a_batch_is_applied_once(engine: AsyncEngine, add_event: AddEvent) -> None:
+async def test_a_message_that_is_in_a_batch_twice_is_applied_once(engine: AsyncEngine, add_event: AddEvent) -> None:
     once = change((await add_event()).event_id)
     assert await apply(engine, once, once) == [APPLIED, DUPLICATE]
     assert (await read(engine, once.event_id)).totals == totals_of([4])
@@ -241,7 +241,9 @@ async def waits_for_a_lock(engine: AsyncEngine) -> None:
             await connection.rollback()
 
 
-async def test_a_batch_that_waited_for_an_events_end_is_judged_by_it(engine: AsyncEngine, add_event: AddEvent) -> None:
+async def test_a_batch_that_waited_for_a_cancellation_is_rejected_by_it(
+    engine: AsyncEngine, add_event: AddEvent
+) -> None:
     event_id = (await add_event()).event_id
     async with engine.begin() as cancelling:
         await cancel_event(cancelling, event_id)
@@ -391,7 +393,7 @@ async def test_batches_delivered_twice_shuffled_and_out_of_order_leave_what_one_
             assert seen == {Verdict.REJECTED}
 
 
-async def test_small_batches_never_read_through_a_table_that_nobody_has_analysed(
+async def test_small_batches_never_scan_a_table_that_was_not_analysed(
     engine: AsyncEngine, database_url: str, add_event: AddEvent
 ) -> None:
     event_id = (await add_event()).event_id

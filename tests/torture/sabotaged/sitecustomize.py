@@ -49,7 +49,7 @@ def _rewrite(module: ModuleType, name: str, *replacements: tuple[str, str]) -> s
 
 @_in("line-provider")
 def idempotent_apply() -> None:
-    """An old or equal version is written again, and added again."""
+    """A version that is not newer than the applied one is written and added again."""
 
     from line_provider.scores import apply
 
@@ -64,7 +64,7 @@ def idempotent_apply() -> None:
 
 @_in("line-provider")
 def order_of_locks() -> None:
-    """Batches lock their events in the order in which they name them."""
+    """Batches lock their events in the order in which the request names them."""
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from line_provider.grpc_server import score_service
@@ -89,7 +89,7 @@ def order_of_locks() -> None:
 
 @_in("line-provider")
 def lock_before_judging() -> None:
-    """Events are judged as they were before whoever changes them has committed."""
+    """Changes are checked against events as they were before a concurrent change of the event committed."""
 
     from line_provider.scores import apply
 

@@ -83,7 +83,7 @@ class ScoreServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateEventStatusByScore(self, request, context):
-        """The single form of ApplyScores; returns the event as it is afterwards. A rejected change is an error here: NOT_FOUND
+        """The single form of ApplyScores; returns the event as it is then. A rejected change is an error here: NOT_FOUND
         if the event does not exist, FAILED_PRECONDITION if it is cancelled, final or past its deadline.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

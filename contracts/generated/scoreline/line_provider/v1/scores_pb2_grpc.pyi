@@ -43,7 +43,7 @@ class ScoreServiceStub:
     change does not affect the others of its batch. At most 10,000 changes.
     """
     UpdateEventStatusByScore: _grpc.UnaryUnaryMultiCallable[_scores_pb2.UpdateEventStatusByScoreRequest, _scores_pb2.UpdateEventStatusByScoreResponse]
-    """The single form of ApplyScores; returns the event as it is afterwards. A rejected change is an error here: NOT_FOUND
+    """The single form of ApplyScores; returns the event as it is then. A rejected change is an error here: NOT_FOUND
     if the event does not exist, FAILED_PRECONDITION if it is cancelled, final or past its deadline.
     """
     GetTotals: _grpc.UnaryUnaryMultiCallable[_scores_pb2.GetTotalsRequest, _scores_pb2.GetTotalsResponse]
@@ -70,7 +70,7 @@ class ScoreServiceAsyncStub(ScoreServiceStub):
     change does not affect the others of its batch. At most 10,000 changes.
     """
     UpdateEventStatusByScore: _aio.UnaryUnaryMultiCallable[_scores_pb2.UpdateEventStatusByScoreRequest, _scores_pb2.UpdateEventStatusByScoreResponse]  # type: ignore[assignment]
-    """The single form of ApplyScores; returns the event as it is afterwards. A rejected change is an error here: NOT_FOUND
+    """The single form of ApplyScores; returns the event as it is then. A rejected change is an error here: NOT_FOUND
     if the event does not exist, FAILED_PRECONDITION if it is cancelled, final or past its deadline.
     """
     GetTotals: _aio.UnaryUnaryMultiCallable[_scores_pb2.GetTotalsRequest, _scores_pb2.GetTotalsResponse]  # type: ignore[assignment]
@@ -106,7 +106,7 @@ class ScoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scores_pb2.UpdateEventStatusByScoreRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_scores_pb2.UpdateEventStatusByScoreResponse, _abc.Awaitable[_scores_pb2.UpdateEventStatusByScoreResponse]]:
-        """The single form of ApplyScores; returns the event as it is afterwards. A rejected change is an error here: NOT_FOUND
+        """The single form of ApplyScores; returns the event as it is then. A rejected change is an error here: NOT_FOUND
         if the event does not exist, FAILED_PRECONDITION if it is cancelled, final or past its deadline.
         """
 
