@@ -5,11 +5,11 @@ POETRY := $(PYTHON) ../scripts/bootstrap.py poetry
 
 LOCKED := line_provider score_maker arq_worker
 
-.PHONY: help up down reset token test torture soak bench drain costs sabotage check chart audit licences sbom format stubs lock environment browser
+.PHONY: help up down reset token test test-fast coverage torture soak bench drain costs sabotage check chart audit licences sbom format stubs lock environment browser
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 11
 
 up: environment ## run everything; Ctrl-C stops it, the next run continues with the same data
 	@exec $(IN_ENVIRONMENT) -m devstack up
@@ -25,6 +25,16 @@ token: environment ## print the operators' token, for http://localhost:8002/ops
 
 test: environment browser ## all tests, or those that ARGS names: make test ARGS="tests/score_maker -k score"
 	$(IN_ENVIRONMENT) -m pytest $(ARGS)
+
+test-fast: environment ## the tests of single modules and services, in two minutes; leaves out the browser, the containers, the whole system, its telemetry, its torture, and what is marked slow
+	$(IN_ENVIRONMENT) -m pytest $(addprefix --ignore=tests/,browser containers system telemetry torture) -m "not slow" $(ARGS)
+
+coverage: environment browser ## all tests but the torture, with the lines and branches that none of them runs; as HTML in build/coverage/html
+	@rm -rf build/coverage && mkdir -p build/coverage
+	$(IN_ENVIRONMENT) -m coverage run -m pytest --ignore=tests/torture $(ARGS)
+	@$(IN_ENVIRONMENT) -m coverage combine --quiet
+	@$(IN_ENVIRONMENT) -m coverage html --quiet
+	@$(IN_ENVIRONMENT) -m coverage report --show-missing --skip-covered --sort=-cover
 
 torture: environment ## break everything under load and check that nothing is lost: make torture SEED=7 MINUTES=10
 	$(IN_ENVIRONMENT) -m tests.torture $(if $(SEED),--seed $(SEED)) $(if $(RATERS),--raters $(RATERS)) $(if $(FAULTS),--faults-a-minute $(FAULTS)) --minutes $(or $(MINUTES),1)
