@@ -163,8 +163,9 @@ async function start() {
 
 async function retry(ids) {
   try {
-    const { hastened } = await api.retry(ids);
-    report("saga", "good", t("stuck.retried", { count: hastened }));
+    // A score_maker from before an update sends `hastened` alone.
+    const { hastened, rescheduled = hastened } = await api.retry(ids);
+    report("saga", "good", t("stuck.retried", { count: rescheduled }));
   } catch (problem) {
     report("saga", "bad", explain(problem));
   }

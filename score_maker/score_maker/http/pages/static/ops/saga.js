@@ -130,7 +130,7 @@ function agreement({ outbox, reconciliation }) {
 const KINDS = { ready: "good", serving: "good", reporting: "good", unknown: "wait" };
 
 function services({ score_maker, line_provider, arq_worker }) {
-  const unreachable = ["database", "redis", "line_provider"].filter((each) => score_maker[each] === "away");
+  const unreachable = ["database", "redis", "line_provider"].filter((each) => score_maker[each] !== "ok");
   const line = (name, status, note = nothing) => html`
     <li class="state" data-service=${name} data-kind=${KINDS[status] ?? "bad"}>
       <span class="dot"></span>

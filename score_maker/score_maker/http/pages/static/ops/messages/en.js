@@ -64,6 +64,7 @@ export default {
   "service.not ready": "not ready",
   "service.serving": "serving",
   "service.not serving": "not serving",
+  "service.unreachable": "unreachable",
   "service.away": "unreachable",
   "service.reporting": "reporting",
   "service.silent": "not reporting",

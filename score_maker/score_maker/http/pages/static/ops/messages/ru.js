@@ -71,6 +71,7 @@ export default {
   "service.not ready": "не готов",
   "service.serving": "работает",
   "service.not serving": "не работает",
+  "service.unreachable": "недоступен",
   "service.away": "недоступен",
   "service.reporting": "на связи",
   "service.silent": "нет сигнала",
