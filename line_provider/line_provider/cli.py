@@ -30,7 +30,7 @@ from line_provider.events.domain import (
 )
 from line_provider.events.queries import EventFilter, any_event_exists, list_events
 from line_provider.importing.importer import Format, read_file
-from line_provider.importing.rows import ImportOptions, UnreadableFile
+from line_provider.importing.rows import ImportOptions, UnreadableFile, default_deadline
 from line_provider.importing.times import ShiftTooFar, parse_duration, parse_zone, shift_to, shift_to_now, to_utc
 from line_provider.settings import EXAMPLE, DatabaseSettings, MigrationSettings, Settings
 from line_provider.storage.migrate import migrate as migrate_database
@@ -152,7 +152,7 @@ def add(
             title=title,
             description=description,
             starts_at=start,
-            deadline=to_utc("deadline", deadline, timezone) if deadline else start + rate_until,
+            deadline=to_utc("deadline", deadline, timezone) if deadline else default_deadline(start, rate_until),
             external_id=external_id or None,
         )
         return await create_event(connection, draft)

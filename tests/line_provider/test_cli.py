@@ -177,6 +177,10 @@ async def test_events_are_added_listed_and_cancelled(
         settings=settings, folder=tmp_path,
     )  # fmt: skip
     assert (code, errors) == (1, ["an event with the external_id 'n1' already exists"])
+    code, _, errors = await run(
+        "events", "add", "Too late", "--starts-at", "9999-12-30T20:00Z", settings=settings, folder=tmp_path
+    )
+    assert (code, errors) == (1, ["deadline: must be a time from the year 1 to the year 9999"])
     code, output, _ = await run("events", "list", "--phase", "closed", settings=settings, folder=tmp_path)
     assert code == 0
     assert output[0].split()[:2] == ["ID", "STARTS"]

@@ -53,7 +53,7 @@ def read(content: bytes, options: ImportOptions) -> Rows:
                     title=title,
                     description=", ".join(detail for detail in details if detail),
                     starts_at=starts_at,
-                    deadline=default_deadline(starts_at, options),
+                    deadline=default_deadline(starts_at, options.rate_until),
                     external_id=external_id_of(identity, *([str(seen[identity])] if seen[identity] > 1 else [])),
                 )
             )

@@ -22,7 +22,7 @@ def read_record(place: str, content: object, options: ImportOptions) -> EventDra
                 deadline=(
                     fields.time("deadline", options.zone)
                     if fields.optional_text("deadline")
-                    else default_deadline(starts_at, options)
+                    else default_deadline(starts_at, options.rate_until)
                 ),
                 external_id=external_id_of(external_id),
             )

@@ -97,10 +97,10 @@ class Fields:
         return to_utc(name, time, zone)
 
 
-def default_deadline(starts_at: datetime, options: ImportOptions) -> datetime:
-    """Returns the deadline of an event for which the file names none. Raises Invalid."""
+def default_deadline(starts_at: datetime, rate_until: timedelta) -> datetime:
+    """Returns the deadline of an event that was given none. Raises Invalid."""
     try:
-        return starts_at + options.rate_until
+        return starts_at + rate_until
     except OverflowError:
         raise Invalid("deadline", OUTSIDE_THE_CALENDAR) from None
 
