@@ -1,7 +1,9 @@
-"""Final results: an event whose deadline has passed, with nothing undecided and both sides' totals equal, is final.
+"""Final results: the result of an event becomes final after its deadline, when nothing of it is undecided and both
+sides' totals are equal.
 
-line_provider makes it so, given what is confirmed here, and from then on changes nothing; then it is recorded here, and
-nothing is accepted for it any more. A worker that dies in between leaves the record to reconciliation.
+line_provider makes it final, given the totals confirmed here, and changes nothing of the event from then on. Then it is
+recorded here, and no more submissions are accepted for the event. If the worker dies in between, reconciliation records
+the result.
 """
 
 from datetime import timedelta
@@ -18,21 +20,22 @@ log = structlog.get_logger(__name__)
 
 
 async def finalize_events(engine: AsyncEngine, line_provider: LineProviderClient, *, after: timedelta) -> int:
-    """Makes final what can be, `after` that time from the deadline on; answers how many events that were.
+    """Makes the results final that can be, `after` their deadline; returns how many events that were.
 
-    The time must be longer than a transaction may take: what it accepts on time is committed by then, and is seen.
+    `after` must be longer than a transaction may take: what one accepted in time is then committed and visible. Raises
+    LineProviderUnavailable and SQLAlchemyError.
     """
     finalized = 0
     async for page in line_provider.list_events(events_pb2.EVENT_PHASE_CLOSED):
         async with engine.connect() as connection:
-            ended_by = await reconciliation.clock(connection) - after
-            due = [event.event_id for event in page if event.deadline < ended_by]
+            latest_deadline = await reconciliation.clock(connection) - after
+            due = [event.event_id for event in page if event.deadline < latest_deadline]
             totals = await reconciliation.totals(connection, due)
         for event_id, own in totals.items():
             try:
                 finalized_at = await line_provider.finalize(event_id, count=own.count, total=own.sum)
             except LineProviderRefuses as refusal:
-                log.warning("not_final", event_id=event_id, reason=str(refusal))
+                log.warning("finalization_refused", event_id=event_id, reason=str(refusal))
                 continue
             async with engine.begin() as connection:
                 await reconciliation.record_final_result(

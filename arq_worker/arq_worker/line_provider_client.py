@@ -1,4 +1,7 @@
-"""line_provider as the worker sees it: messages in, decisions out, or an outcome that is unknown; and its records."""
+"""line_provider as the worker calls it: it decides messages, or leaves their outcome unknown; and it lists its records.
+
+Protobuf messages and numbers stay in this module; the rest of the worker has plain data and enums.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -11,18 +14,21 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from arq_worker.batch_trace import BatchTrace
-from score_maker.ratings.domain import AppliedVersion, Verdict
+from score_maker.ratings.domain import AppliedVersion, Reason, Verdict
 from score_maker.saga.outbox import OutboxMessage
-from score_maker.saga.settlement import Decision
+from score_maker.saga.settlement import DecidedMessage
 from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc, scores_pb2, scores_pb2_grpc
+from scoreline_common.unknown_values import report_unknown_value
 
-_VERDICTS = {
-    scores_pb2.VERDICT_APPLIED: Verdict.APPLIED,
-    scores_pb2.VERDICT_DUPLICATE: Verdict.DUPLICATE,
-    scores_pb2.VERDICT_REJECTED: Verdict.REJECTED,
+# By name, so that a member here that the contract does not have fails at import.
+_VERDICTS = {scores_pb2.Verdict.Value(f"VERDICT_{verdict.name}"): verdict for verdict in Verdict}
+_REASONS: dict[int, Reason] = {
+    scores_pb2.RejectionReason.Value(f"REJECTION_REASON_{reason.name}"): reason
+    for reason in Reason
+    if reason is not Reason.OTHER
 }
 
-# Failures that one message of a batch may cause; the others would meet any batch.
+# Failures that one message of a batch may cause; the other failures would meet any batch.
 _CAUSED_BY_CONTENT = {
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -33,24 +39,24 @@ _CAUSED_BY_CONTENT = {
 
 
 class OutcomeUnknown(Exception):
-    """line_provider may or may not have applied the batch. `caused_by_content`: a part of it might fare better."""
+    """line_provider may or may not have applied the batch. `caused_by_content`: a part of it might succeed."""
 
     def __init__(self, reason: str, *, caused_by_content: bool) -> None:
         super().__init__(reason)
         self.caused_by_content = caused_by_content
 
 
-class LineProviderAway(Exception):
-    """line_provider does not answer, or not now."""
+class LineProviderUnavailable(Exception):
+    """line_provider does not answer, or answers that it cannot serve now."""
 
 
 class LineProviderRefuses(Exception):
-    """line_provider answers that it will not do this, and why."""
+    """line_provider answers that it will not do this; the message is its reason."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """What line_provider says of an event: `revision` grows with every change of it."""
+    """What line_provider has recorded of an event; `revision` grows with every change of it."""
 
     event_id: int
     revision: int
@@ -65,16 +71,16 @@ HEALTH_TIMEOUT_SECONDS = 1
 
 
 class LineProviderClient:
-    """line_provider by way of a channel, which is kept as long and then closed; an async context manager.
+    """Calls line_provider over a channel, and closes the channel at the end: an async context manager.
 
-    Everything but `apply` and `is_serving` raises LineProviderAway where it gets no answer.
+    All methods but `apply` and `is_serving` raise LineProviderUnavailable if line_provider does not answer in time.
     """
 
     def __init__(self, channel: grpc.aio.Channel, token: str, rpc_timeout: timedelta) -> None:
         self._channel = channel
         self._scores = scores_pb2_grpc.ScoreServiceStub(self._channel)
         self._events = events_pb2_grpc.EventServiceStub(self._channel)
-        # Its type stubs leave out the calls.
+        # The package's type stubs lack the calls.
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
         self._metadata = (("authorization", f"Bearer {token}"),)
         self._rpc_timeout = rpc_timeout.total_seconds()
@@ -88,35 +94,39 @@ class LineProviderClient:
         await self._channel.close()
 
     async def is_serving(self) -> bool:
-        """Whether line_provider says of itself that it can serve."""
+        """Tells whether line_provider reports SERVING; False if it does not answer within a second."""
         try:
             answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=HEALTH_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-    async def apply(self, messages: Sequence[OutboxMessage], followed: BatchTrace) -> list[Decision]:
-        """line_provider's verdict on each message, in their order. Raises OutcomeUnknown."""
+    async def apply(self, messages: Sequence[OutboxMessage], batch_trace: BatchTrace) -> list[DecidedMessage]:
+        """Returns the decided messages, in their order. Raises OutcomeUnknown.
+
+        A message is missing if its verdict is unknown to this version: it is not decided, the others are.
+        """
         request = scores_pb2.ApplyScoresRequest(
-            changes=[_change(message, followed.of_message(message)) for message in messages]
+            changes=[_change(message, batch_trace.of_message(message)) for message in messages]
         )
         metadata = [*self._metadata]
-        if batch := followed.of_batch():
-            metadata.append(("traceparent", batch))
+        if traceparent := batch_trace.of_batch():
+            metadata.append(("traceparent", traceparent))
         try:
             response = await self._scores.ApplyScores(request, timeout=self._rpc_timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             reason = f"{error.code().name}: {error.details()}"
             raise OutcomeUnknown(reason, caused_by_content=error.code() in _CAUSED_BY_CONTENT) from error
-        try:
-            return [_decision(message, verdict) for message, verdict in zip(messages, response.verdicts, strict=True)]
-        except (KeyError, ValueError) as error:
-            raise OutcomeUnknown(f"answer outside the contract: {error}", caused_by_content=True) from error
+        if len(response.verdicts) != len(messages):
+            reason = f"answer outside the contract: {len(response.verdicts)} verdicts on {len(messages)} changes"
+            raise OutcomeUnknown(reason, caused_by_content=True)
+        answers = map(_decided, messages, response.verdicts)
+        return [decided for decided in answers if decided is not None]
 
     async def list_events(
         self, phase: "events_pb2.EventPhase.ValueType" = events_pb2.EVENT_PHASE_UNSPECIFIED
     ) -> AsyncIterator[list[EventRecord]]:
-        """The events in that phase, or all, page by page."""
+        """Yields the events in that phase, or all, page by page."""
         request = events_pb2.GetEventsRequest(page_size=PAGE, phase=phase, order=events_pb2.EVENT_ORDER_NEWEST)
         while True:
             response = await self._ask(self._events.GetEvents, request)
@@ -126,12 +136,15 @@ class LineProviderClient:
             request.page_token = response.next_page_token
 
     async def totals(self, event_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """Count and sum of what is applied of each event; at most 10,000 events."""
+        """Returns count and sum of the applied ratings of each event; at most 10,000 events."""
         response = await self._ask(self._scores.GetTotals, scores_pb2.GetTotalsRequest(event_ids=event_ids))
         return {each.event_id: (each.totals.count, each.totals.sum) for each in response.events}
 
     async def list_applied(self, event_id: int) -> AsyncIterator[dict[UUID, AppliedVersion]]:
-        """What is applied of the event by rater, page by page in the order of rater ids; the last page may be empty."""
+        """Yields the applied versions of the event by rater, page by page in the order of rater ids.
+
+        The last page may be empty.
+        """
         request = scores_pb2.GetAppliedScoresRequest(event_id=event_id, page_size=PAGE)
         while True:
             page = (await self._ask(self._scores.GetAppliedScores, request)).scores
@@ -141,7 +154,7 @@ class LineProviderClient:
             request.after_rater_id = page[-1].rater_id
 
     async def finalize(self, event_id: int, *, count: int, total: int) -> datetime:
-        """Makes the result final; answers since when it is. Raises LineProviderRefuses."""
+        """Makes the result final, and returns the time since which it is. Raises LineProviderRefuses."""
         request = scores_pb2.FinalizeEventRequest(event_id=event_id, count=count, sum=total)
         response: scores_pb2.FinalizeEventResponse = await self._ask(self._scores.FinalizeEvent, request)
         return response.event.finalized_at.ToDatetime(tzinfo=UTC)
@@ -152,17 +165,17 @@ class LineProviderClient:
         except grpc.aio.AioRpcError as error:
             if error.code() in {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND}:
                 raise LineProviderRefuses(error.details()) from error
-            raise LineProviderAway(f"{error.code().name}: {error.details()}") from error
+            raise LineProviderUnavailable(f"{error.code().name}: {error.details()}") from error
 
 
 def _record(event: events_pb2.Event) -> EventRecord:
     return EventRecord(
-        event.event_id,
-        event.revision,
-        event.deadline.ToDatetime(tzinfo=UTC),
-        event.finalized_at.ToDatetime(tzinfo=UTC) if event.HasField("finalized_at") else None,
-        event.totals.count,
-        event.totals.sum,
+        event_id=event.event_id,
+        revision=event.revision,
+        deadline=event.deadline.ToDatetime(tzinfo=UTC),
+        finalized_at=event.finalized_at.ToDatetime(tzinfo=UTC) if event.HasField("finalized_at") else None,
+        count=event.totals.count,
+        sum=event.totals.sum,
     )
 
 
@@ -186,9 +199,16 @@ def _change(message: OutboxMessage, trace_context: str | None) -> scores_pb2.Sco
     return change
 
 
-def _decision(message: OutboxMessage, answer: scores_pb2.ScoreVerdict) -> Decision:
-    verdict = _VERDICTS[answer.verdict]
+def _decided(message: OutboxMessage, answer: scores_pb2.ScoreVerdict) -> DecidedMessage | None:
+    """Returns None for a verdict that this version does not know: only a known verdict may end a saga."""
+    verdict = _VERDICTS.get(answer.verdict)
+    if verdict is None:
+        report_unknown_value("Verdict", answer.verdict)
+        return None
     if verdict is not Verdict.REJECTED:
-        return Decision(message, verdict)
-    reason = scores_pb2.RejectionReason.Name(answer.reason).removeprefix("REJECTION_REASON_").lower()
-    return Decision(message, verdict, reason)
+        return DecidedMessage(message, verdict)
+    reason = _REASONS.get(answer.reason)
+    if reason is None:
+        report_unknown_value("RejectionReason", answer.reason)
+        reason = Reason.OTHER
+    return DecidedMessage(message, verdict, reason)

@@ -1,6 +1,6 @@
-"""score_maker's real database as the worker sees it, and a ScoreService whose faults the tests choose."""
+"""score_maker's real database with the rights of the worker, and a line_provider whose faults the tests choose."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -18,6 +18,7 @@ from score_maker.storage.migrate import migrate
 from score_maker.storage.tables import metadata
 from scoreline_common.database import create_engine
 from scoreline_common.line_provider_channel import open_channel
+from tests.arq_worker.running import Rate, States
 from tests.support.faulty_line_provider import TOKEN, FaultyLineProvider
 
 
@@ -35,7 +36,7 @@ async def worker_url(postgres: Postgres, owner_url: str) -> str:
 
 @pytest.fixture
 async def owner(owner_url: str, worker_url: str) -> AsyncIterator[AsyncEngine]:
-    """score_maker's own access to the database, which is empty at first."""
+    """The owner's access to the database, which is empty at first."""
     engine = create_engine(owner_url)
     async with engine.begin() as connection:
         await connection.execute(text(f"TRUNCATE {', '.join(metadata.tables)}"))
@@ -45,7 +46,7 @@ async def owner(owner_url: str, worker_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def worker_engine(worker_url: str, owner: AsyncEngine) -> AsyncIterator[AsyncEngine]:
-    """The worker's access, with the worker's rights and no more."""
+    """An engine with the rights of the worker and no more."""
     engine = create_engine(worker_url)
     yield engine
     await engine.dispose()
@@ -53,7 +54,7 @@ async def worker_engine(worker_url: str, owner: AsyncEngine) -> AsyncIterator[As
 
 @pytest.fixture
 async def line_provider() -> AsyncIterator[FaultyLineProvider]:
-    service = FaultyLineProvider()  # type: ignore[abstract]  # the relay calls nothing else
+    service = FaultyLineProvider()  # type: ignore[abstract]  # the worker calls nothing else
     server = await service.serve()
     yield service
     await server.stop(grace=None)
@@ -71,20 +72,23 @@ def relay(worker_engine: AsyncEngine, client: LineProviderClient) -> Relay:
 
 
 @pytest.fixture
-def rate(owner: AsyncEngine) -> Callable[..., object]:
+def rate(owner: AsyncEngine) -> Rate:
     """Submits `count` ratings of one event, each by a rater of its own."""
 
     async def rate(count: int = 1, *, event_id: int = 1) -> None:
         deadline = datetime.now(UTC) + timedelta(hours=1)
         async with owner.begin() as connection:
-            await accept.submit(connection, [Submission(event_id, uuid4(), 4, deadline) for _ in range(count)])
+            await accept.submit(
+                connection,
+                [Submission(event_id=event_id, rater_id=uuid4(), value=4, deadline=deadline) for _ in range(count)],
+            )
 
     return rate
 
 
 @pytest.fixture
-def states(owner: AsyncEngine) -> Callable[..., object]:
-    """How many scores are in each state."""
+def states(owner: AsyncEngine) -> States:
+    """Returns how many scores are in each state."""
 
     async def states() -> dict[str, int]:
         async with owner.connect() as connection:
@@ -92,3 +96,19 @@ def states(owner: AsyncEngine) -> Callable[..., object]:
             return {row.state: row.number for row in rows}
 
     return states
+
+
+@pytest.fixture
+def settled_by_verdict(owner: AsyncEngine) -> States:
+    """Returns how many messages workers have recorded as settled, by verdict and reason."""
+
+    async def settled_by_verdict() -> dict[str, int]:
+        async with owner.connect() as connection:
+            rows = await connection.execute(
+                text(
+                    "SELECT outcome || reason AS verdict, sum(ratings)::int AS number FROM throughput GROUP BY verdict"
+                )
+            )
+            return {row.verdict: row.number for row in rows}
+
+    return settled_by_verdict

@@ -1,8 +1,7 @@
-"""The relay against a line_provider that misbehaves on demand; the database and the worker's rights are real."""
+"""The relay with a line_provider that fails on demand; the database and the rights of the worker are real."""
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import grpc
@@ -12,21 +11,31 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from arq_worker import relay as relaying
 from arq_worker.circuit_breaker import CircuitBreaker
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.relay import LONGEST_RETRY, Relay, retry_delay
 from scoreline.line_provider.v1 import scores_pb2
 from scoreline_common.line_provider_channel import open_channel
+from scoreline_common.unknown_values import UNKNOWN_VALUES
+from tests.arq_worker.running import Rate, States
 from tests.support.faulty_line_provider import TOKEN, FaultyLineProvider
-
-Rate = Callable[..., Awaitable[None]]
-States = Callable[[], Awaitable[dict[str, int]]]
 
 
 async def make_due(owner: AsyncEngine) -> None:
-    """Lets the time pass that postponed messages wait for."""
+    """Makes postponed messages due, as the time would."""
     async with owner.begin() as connection:
         await connection.execute(text("UPDATE scores_outbox SET next_attempt_at = now() WHERE lease_token IS NULL"))
+
+
+def unknown_values(field: str) -> float:
+    """How many unknown values of the field were reported so far."""
+    return sum(
+        sample.value
+        for metric in UNKNOWN_VALUES.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total") and sample.labels["field"] == field
+    )
 
 
 async def outbox_errors(owner: AsyncEngine) -> dict[int, str]:
@@ -67,7 +76,7 @@ async def test_a_rejection_settles_with_its_reason(
         grpc.StatusCode.UNIMPLEMENTED,
     ],
 )
-async def test_a_call_that_fails_whatever_is_in_it_is_asked_again_and_never_compensated(
+async def test_a_call_that_fails_whatever_its_content_is_retried_and_never_compensated(
     code: grpc.StatusCode,
     relay: Relay,
     rate: Rate,
@@ -89,7 +98,7 @@ async def test_a_call_that_fails_whatever_is_in_it_is_asked_again_and_never_comp
     assert await states() == {"confirmed": 3}
 
 
-async def test_a_message_that_makes_its_call_fail_is_asked_again_and_never_compensated(
+async def test_a_poisoned_message_is_retried_and_never_compensated(
     relay: Relay, rate: Rate, states: States, owner: AsyncEngine, line_provider: FaultyLineProvider
 ) -> None:
     answer, line_provider.answer = line_provider.answer, lambda request: grpc.StatusCode.INTERNAL
@@ -104,7 +113,7 @@ async def test_a_message_that_makes_its_call_fail_is_asked_again_and_never_compe
     assert await states() == {"confirmed": 1}
 
 
-async def test_a_message_that_fails_its_batch_does_not_hold_up_its_neighbours(
+async def test_a_poisoned_message_does_not_delay_its_neighbours(
     relay: Relay, rate: Rate, states: States, owner: AsyncEngine, line_provider: FaultyLineProvider
 ) -> None:
     answer = line_provider.answer
@@ -133,7 +142,67 @@ async def test_an_answer_outside_the_contract_settles_nothing(
     assert await states() == {"pending": 3}
 
 
-async def test_nothing_is_claimed_while_line_provider_is_away(
+async def test_an_unknown_verdict_leaves_that_message_undecided_and_settles_the_others(
+    relay: Relay,
+    rate: Rate,
+    states: States,
+    owner: AsyncEngine,
+    line_provider: FaultyLineProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relaying, "FIRST_RETRY", LONGEST_RETRY)
+    known = line_provider.answer
+
+    def answer_of_a_newer_version(request: scores_pb2.ApplyScoresRequest) -> scores_pb2.ApplyScoresResponse:
+        return scores_pb2.ApplyScoresResponse(
+            verdicts=[
+                scores_pb2.ScoreVerdict(
+                    verdict=77 if change.event_id == 13 else scores_pb2.VERDICT_APPLIED  # type: ignore[arg-type]
+                )
+                for change in request.changes
+            ]
+        )
+
+    line_provider.answer = answer_of_a_newer_version
+    reported = unknown_values("Verdict")
+    await rate(30)
+    await rate(1, event_id=13)
+    await rate(30)
+    assert await relay.drain() == 60
+    assert await states() == {"confirmed": 60, "pending": 1}
+    assert await outbox_errors(owner) == {13: "unknown verdict: line_provider is of a newer version"}
+    assert unknown_values("Verdict") == reported + 1
+    # Postponed, as any poisoned message, so that it is not asked for again at once.
+    assert await relay.drain() == 0
+    assert len(line_provider.requests) == 1
+
+    line_provider.answer = known
+    await make_due(owner)
+    assert await relay.drain() == 1
+    assert await states() == {"confirmed": 61}
+
+
+async def test_an_unknown_reason_is_a_rejection_for_another_reason(
+    relay: Relay, rate: Rate, owner: AsyncEngine, line_provider: FaultyLineProvider
+) -> None:
+    def answer_of_a_newer_version(request: scores_pb2.ApplyScoresRequest) -> scores_pb2.ApplyScoresResponse:
+        verdict = scores_pb2.ScoreVerdict(
+            verdict=scores_pb2.VERDICT_REJECTED,
+            reason=77,  # type: ignore[arg-type]
+        )
+        return scores_pb2.ApplyScoresResponse(verdicts=[verdict] * len(request.changes))
+
+    line_provider.answer = answer_of_a_newer_version
+    reported = unknown_values("RejectionReason")
+    await rate(2)
+    assert await relay.drain() == 2
+    assert unknown_values("RejectionReason") == reported + 2
+    async with owner.connect() as connection:
+        rows = (await connection.execute(text("SELECT state, reason, value FROM scores"))).all()
+    assert [tuple(row) for row in rows] == [("rejected", "other", None)] * 2
+
+
+async def test_nothing_is_claimed_while_line_provider_is_unreachable(
     worker_engine: AsyncEngine, rate: Rate, states: States, owner: AsyncEngine, line_provider: FaultyLineProvider
 ) -> None:
     await rate(5)

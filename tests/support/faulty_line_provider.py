@@ -1,16 +1,17 @@
-"""A ScoreService on a real gRPC server whose faults the tests choose."""
+"""line_provider on a real gRPC server, with faults that the tests choose. The worker calls nothing else of it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from scoreline.line_provider.v1 import scores_pb2, scores_pb2_grpc
+from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc, scores_pb2, scores_pb2_grpc
 
 TOKEN = "a-token-for-the-worker"
 
+Context = grpc.aio.ServicerContext[Any, Any]
 Answer = Callable[[scores_pb2.ApplyScoresRequest], scores_pb2.ApplyScoresResponse | grpc.StatusCode]
 
 
@@ -19,18 +20,29 @@ def applied(request: scores_pb2.ApplyScoresRequest) -> scores_pb2.ApplyScoresRes
     return scores_pb2.ApplyScoresResponse(verdicts=[verdict] * len(request.changes))
 
 
+async def _at_once() -> None:
+    pass
+
+
 @dataclass
-class FaultyLineProvider(scores_pb2_grpc.ScoreServiceServicer):
-    """Answers ApplyScores as `answer` says, a status code meaning that the call fails with it."""
+class FaultyLineProvider(scores_pb2_grpc.ScoreServiceServicer, events_pb2_grpc.EventServiceServicer):
+    """`answer` returns the response to ApplyScores, or the status code with which the call fails.
+
+    GetEvents lists `events`, after `before_listing`. Nothing is applied of any of them, and `requests` keeps the calls
+    of ApplyScores.
+    """
 
     address: str = ""
     answer: Answer = applied
     requests: list[scores_pb2.ApplyScoresRequest] = field(default_factory=list)
+    events: list[events_pb2.Event] = field(default_factory=list)
+    before_listing: Callable[[], Awaitable[None]] = _at_once
 
     async def serve(self, address: str = "127.0.0.1:0") -> grpc.aio.Server:
-        """A server that reports itself healthy, whatever the faults."""
+        """Returns a started server, which reports SERVING whatever the faults."""
         server = grpc.aio.server()
         scores_pb2_grpc.add_ScoreServiceServicer_to_server(self, server)
+        events_pb2_grpc.add_EventServiceServicer_to_server(self, server)
         healthy = health.aio.HealthServicer()
         await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
@@ -39,7 +51,7 @@ class FaultyLineProvider(scores_pb2_grpc.ScoreServiceServicer):
         return server
 
     async def ApplyScores(  # noqa: N802 - the contract's name
-        self, request: scores_pb2.ApplyScoresRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, request: scores_pb2.ApplyScoresRequest, context: Context
     ) -> scores_pb2.ApplyScoresResponse:
         assert ("authorization", f"Bearer {TOKEN}") in (context.invocation_metadata() or ())
         self.requests.append(request)
@@ -47,3 +59,21 @@ class FaultyLineProvider(scores_pb2_grpc.ScoreServiceServicer):
         if isinstance(answer, grpc.StatusCode):
             await context.abort(answer, "as the test wants it")
         return answer
+
+    async def GetEvents(  # noqa: N802
+        self, _request: events_pb2.GetEventsRequest, _context: Context
+    ) -> events_pb2.GetEventsResponse:
+        await self.before_listing()
+        return events_pb2.GetEventsResponse(events=self.events)
+
+    async def GetTotals(  # noqa: N802
+        self, request: scores_pb2.GetTotalsRequest, _context: Context
+    ) -> scores_pb2.GetTotalsResponse:
+        return scores_pb2.GetTotalsResponse(
+            events=[scores_pb2.EventTotals(event_id=event_id) for event_id in request.event_ids]
+        )
+
+    async def GetAppliedScores(  # noqa: N802
+        self, _request: scores_pb2.GetAppliedScoresRequest, _context: Context
+    ) -> scores_pb2.GetAppliedScoresResponse:
+        return scores_pb2.GetAppliedScoresResponse()
