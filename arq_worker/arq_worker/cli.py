@@ -1,5 +1,6 @@
 """The command line `arq-worker`."""
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any, TypeVar
@@ -10,75 +11,95 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from arq_worker import process
-from arq_worker.line_provider_client import LineProviderAway, LineProviderClient
+from arq_worker.line_provider_client import LineProviderClient, LineProviderUnavailable
 from arq_worker.reconcile import Findings, Reconciler
 from arq_worker.settings import EXAMPLE, Settings
 from score_maker.saga import outbox
 from score_maker.saga.outbox import StuckMessage
+from score_maker.storage import locks
 from scoreline_common.database import create_engine, is_unreachable
+from scoreline_common.heartbeat import is_beating
 from scoreline_common.line_provider_channel import open_channel
 from scoreline_common.settings import load
 from scoreline_common.telemetry import logs, tracing
 
 T = TypeVar("T")
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Carries ratings to line_provider.")
+LOCK_RETRY_SECONDS = 0.5
 
-outbox_app = typer.Typer(no_args_is_help=True, help="See and hasten the ratings that are not settled yet.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Relays ratings to line_provider and settles them.")
+
+outbox_app = typer.Typer(no_args_is_help=True, help="Inspect and retry the messages that are not settled yet.")
 app.add_typer(outbox_app, name="outbox")
 
 
 @app.command()
 def run() -> None:
-    """Relay ratings from score_maker's outbox to line_provider until told to stop."""
+    """Relay ratings from score_maker's outbox to line_provider until SIGTERM or SIGINT.
+
+    Exit with 1 if a background task ended by itself, which the log names.
+    """
     settings = load(Settings, example=EXAMPLE)
     logs.configure(settings.log_format)
     with tracing.exporting("arq-worker", settings):
-        uvloop.run(process.run(settings))
+        failed_task = uvloop.run(process.run(settings))
+    if failed_task is not None:
+        raise typer.Exit(1)
 
 
 @app.command()
 def health() -> None:
-    """Exit with 0 if a worker has reported lately, else with 1."""
+    """Exit with 0 if the worker that uses ARQ_WORKER_HEARTBEAT_FILE has beaten lately, else with 1."""
     settings = load(Settings, example=EXAMPLE)
-    raise typer.Exit(0 if uvloop.run(process.is_healthy(settings)) else 1)
+    raise typer.Exit(0 if is_beating(settings.heartbeat_file) else 1)
 
 
 @app.command()
 def reconcile() -> None:
-    """Compare every rating with line_provider and mend what differs, as after a database was restored from a backup.
+    """Compare every rating with line_provider and repair those that differ, after a database was restored.
 
-    Exit with 0 where nothing differed, with 1 where something did: then once more, until nothing does.
+    Exit with 0 if nothing differed, else with 1: repeat it then, until nothing differs.
     """
     settings = load(Settings, example=EXAMPLE)
     logs.configure(settings.log_format)
 
     async def run_once() -> Findings:
-        engine = create_engine(settings.database_url.get_secret_value(), pool_size=1)
+        found: list[Findings] = []
+        database_url = settings.database_url.get_secret_value()
+        engine = create_engine(database_url, pool_size=1)
         try:
             async with LineProviderClient(
                 open_channel(settings.line_provider_address, settings.line_provider_credentials()),
                 settings.line_provider_token.get_secret_value(),
                 settings.rpc_timeout,
             ) as line_provider:
-                return await Reconciler(engine, line_provider).run(every_rating=True)
+                reconciler = Reconciler(engine, line_provider)
+
+                async def make_pass() -> None:
+                    found.append(await reconciler.run(every_rating=True))
+
+                # A running worker makes passes too, and two passes must not overlap.
+                while True:
+                    if await locks.run_exclusively(database_url, locks.RECONCILE, make_pass):
+                        return found[0]
+                    await asyncio.sleep(LOCK_RETRY_SECONDS)
         finally:
             await engine.dispose()
 
     try:
         findings = _run_on_database(run_once())
-    except LineProviderAway as error:
+    except LineProviderUnavailable as error:
         print(f"ARQ_WORKER_LINE_PROVIDER_ADDRESS: line_provider does not answer: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     print(f"{findings.events} events compared, {findings.divergent} differed.")
-    for mending, scores in findings.mended.items():
-        print(f"{scores} ratings {mending.replace('_', ' ')}.")
+    for repair, scores in findings.repaired.items():
+        print(f"{scores} scores {repair.replace('_', ' ')}.")
     raise typer.Exit(1 if findings.divergent else 0)
 
 
 @outbox_app.command("list")
 def list_messages(limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50) -> None:
-    """Print the ratings that wait, the most often tried first."""
+    """Print the messages that are not settled yet, those with the most attempts first."""
 
     async def read(connection: AsyncConnection) -> tuple[outbox.Overview, list[StuckMessage]]:
         return await outbox.overview(connection), await outbox.list_stuck(connection, limit=limit)
@@ -92,12 +113,12 @@ def list_messages(limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50) -
 @outbox_app.command()
 def retry(
     ids: Annotated[list[int] | None, typer.Argument(help="Ids from `outbox list`.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every rating that waits.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Retry all messages that wait for a retry.")] = False,
 ) -> None:
-    """Have ratings sent now that would be tried again later. What a worker holds already is left to it."""
+    """Make messages due now that wait for a retry. Messages that a worker has claimed stay with it."""
     if bool(ids) == everything:
-        raise typer.BadParameter("name ids, or --all")
-    print(f"{_in_database(lambda connection: outbox.retry(connection, ids or None))} will be sent now.")
+        raise typer.BadParameter("give ids, or --all")
+    print(f"{_in_database(lambda connection: outbox.retry(connection, ids or None))} messages are due now.")
 
 
 def _row(message: StuckMessage) -> tuple[str, ...]:
@@ -115,7 +136,7 @@ def _row(message: StuckMessage) -> tuple[str, ...]:
 
 
 def _in_database(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    """Does the work in one transaction."""
+    """Does the work in one transaction, and returns its result."""
     settings = load(Settings, example=EXAMPLE)
 
     async def in_transaction() -> T:
@@ -130,7 +151,7 @@ def _in_database(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
 
 
 def _run_on_database(work: Coroutine[Any, Any, T]) -> T:
-    """Runs it; a database that is away is told in a sentence."""
+    """Runs the work; if the database is unreachable, says so in one line and exits with 1."""
     try:
         return uvloop.run(work)
     except (SQLAlchemyError, OSError, TimeoutError) as error:
