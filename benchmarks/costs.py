@@ -42,6 +42,7 @@ from score_maker.identity.anonymous import RaterTokens, new_rater_id
 from score_maker.ratings.accept import Submission
 from score_maker.ratings.group_commit import GroupCommit
 from score_maker.storage.redis import open_redis
+from scoreline_common.background import BackgroundTasks
 from scoreline_common.database import create_engine
 from scoreline_common.line_provider_channel import open_channel
 
@@ -197,10 +198,12 @@ async def _count_groups(counters: Counters, system: System, events: Sequence[int
     worker_engine = create_engine(system.arq_worker_database_url, pool_size=2)
     channel = open_channel(system.grpc_address)
     deadline = datetime.now(UTC) + timedelta(days=1)
+    group_commit = GroupCommit(engine)
     async with (
-        GroupCommit(engine) as group_commit,
+        BackgroundTasks() as background,
         LineProviderClient(channel, system.worker_token, timedelta(seconds=30)) as line_provider,
     ):
+        background.start("group-commit", group_commit.run())
         breaker = CircuitBreaker(line_provider.is_serving)
         relay = Relay(worker_engine, line_provider, breaker, batch_size=THOUSAND, lease=timedelta(minutes=1))
 

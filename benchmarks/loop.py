@@ -131,7 +131,7 @@ class _Raters:
                 began = time.perf_counter()
                 decisions = await line_provider.apply(claim.messages, BatchTrace(claim.messages))
                 async with engine.begin() as connection:
-                    await settlement.settle_decisions(connection, claim.lease_token, decisions)
+                    await settlement.settle_decided(connection, claim.lease_token, decisions)
                 latencies.append(accepting + time.perf_counter() - began)
         await engine.dispose()
         return Latency.of(latencies)

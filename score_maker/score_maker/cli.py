@@ -12,14 +12,14 @@ from score_maker.settings import EXAMPLE, MigrationSettings, Settings
 from score_maker.storage.migrate import migrate as migrate_database
 from scoreline_common.settings import SETTINGS_ARE_WRONG, load
 from scoreline_common.telemetry import logs, tracing
-from scoreline_common.telemetry.metrics import tell_build
+from scoreline_common.telemetry.metrics import export_build_info
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Takes ratings of events over HTTP.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Receives ratings of events over HTTP.")
 
 
 @app.command()
 def serve() -> None:
-    """Serve the API until told to stop; then answer the requests under way, and end."""
+    """Serve the API until SIGTERM or SIGINT; then finish the requests in flight and stop."""
     settings = load(Settings, example=EXAMPLE)
     logs.configure(settings.log_format)
     listening = _listen(settings.host, settings.port)
@@ -38,7 +38,7 @@ def worker(listening: int, alive: int) -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to this version's schema, and give the roles of the services their rights."""
+    """Upgrade the database to this version's schema, and grant the services' roles their rights."""
     settings = load(MigrationSettings, example=EXAMPLE)
     logs.configure(settings.log_format)
     url = settings.owner_database_url or settings.database_url
@@ -46,9 +46,12 @@ def migrate() -> None:
 
 
 def _serve(settings: Settings, listening: socket.socket, alive: int | None = None) -> None:
-    tell_build("score-maker")
+    export_build_info("score-maker")
     with tracing.exporting("score-maker", settings):
-        Server(configured(settings), alive).run(sockets=[listening])
+        server = Server(configured(settings), alive)
+        server.run(sockets=[listening])
+    if server.has_failed:
+        raise typer.Exit(1)
 
 
 def _listen(host: str, port: int) -> socket.socket:

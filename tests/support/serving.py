@@ -14,8 +14,14 @@ from tests.support.scripted_issuer import ScriptedIssuer
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
 
 
+def changed(settings: Settings, **changes: Any) -> Settings:
+    """The settings with these changes, validated as those of the environment are: `model_copy` would not do that."""
+    return Settings(**{**settings.model_dump(), **changes})
+
+
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[AsyncClient]:
+    """A client, without cookies, of score_maker with these settings; leaving it stops the server."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = Server(configured(settings))
         # As a thread of its own would, but the tests share its loop: signals stay pytest's.
@@ -34,6 +40,6 @@ async def serving(settings: Settings) -> AsyncIterator[AsyncClient]:
 def trusting(
     settings: Settings, line_provider: ScriptedLineProvider, issuer: ScriptedIssuer, **changes: Any
 ) -> AbstractAsyncContextManager[AsyncClient]:
-    """score_maker with the issuer's tokens, and event 1 open."""
+    """A client of score_maker that accepts the issuer's tokens; event 1 is open."""
     line_provider.put(event(1))
-    return serving(Settings(**{**settings.model_dump(), **issuer.settings(), **changes}))
+    return serving(changed(settings, **issuer.settings(), **changes))

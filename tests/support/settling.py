@@ -6,9 +6,9 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker.ratings.domain import Verdict
+from score_maker.ratings.domain import Reason, Verdict
 from score_maker.saga import outbox
-from score_maker.saga.settlement import Decision, settle_decisions
+from score_maker.saga.settlement import DecidedMessage, settle_decided
 
 
 async def count_written(engine: AsyncEngine) -> tuple[int, int]:
@@ -25,8 +25,8 @@ async def count_written(engine: AsyncEngine) -> tuple[int, int]:
 async def settle_all(engine: AsyncEngine, verdict: Verdict, reason: str | None = None) -> None:
     async with engine.begin() as connection:
         claim = await outbox.claim(connection, limit=10_000, lease=timedelta(minutes=1))
-        decisions = [Decision(message, verdict, reason) for message in claim.messages]
-        await settle_decisions(connection, claim.lease_token, decisions)
+        decisions = [DecidedMessage(message, verdict, Reason(reason) if reason else None) for message in claim.messages]
+        await settle_decided(connection, claim.lease_token, decisions)
 
 
 async def until_queued(engine: AsyncEngine, messages: int = 1) -> None:

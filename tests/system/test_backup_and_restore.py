@@ -35,7 +35,13 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
 
 async def rate(engine: AsyncEngine, ratings: Ratings) -> None:
     async with engine.begin() as connection:
-        await accept.submit(connection, [Submission(*key, value, None) for key, value in ratings.items()])
+        await accept.submit(
+            connection,
+            [
+                Submission(event_id=event_id, rater_id=rater_id, value=value, deadline=None)
+                for (event_id, rater_id), value in ratings.items()
+            ],
+        )
 
 
 async def confirmed(engine: AsyncEngine) -> Ratings:
@@ -108,7 +114,7 @@ async def test_what_score_maker_has_lost_is_learnt_from_line_provider(
     await system.arq_worker.stop()
     await restore(system.score_maker_database_url, tmp_path / "score_maker.dump")
     assert (event, new) not in await confirmed(scores_database)
-    # The worker is not back yet: nothing was mended when they spoke.
+    # The worker is not back yet: nothing was repaired when they spoke.
     again: Ratings = {(event, speaking_again): 2, (event, newly_speaking_again): 2}
     await rate(scores_database, again)
     await system.arq_worker.start()

@@ -1,8 +1,8 @@
-"""A rater who asks to be forgotten, through the whole system."""
+"""The erasure of a rater through the whole system."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from httpx import AsyncClient
@@ -14,12 +14,12 @@ from arq_worker.reconcile import Reconciler
 from devstack.system import System
 from scoreline_common.line_provider_channel import open_channel
 from tests.support.organising import Metadata, move_deadline, new_event
-from tests.support.waiting import eventually
+from tests.support.rating import rate, rate_accepted
+from tests.support.waiting import Check, until
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
 
-Check = Callable[[], Awaitable[None]]
 WAIT = {"Prefer": "wait=30"}
 
 
@@ -32,7 +32,7 @@ async def reconciler(system: System) -> AsyncIterator[Reconciler]:
     await engine.dispose()
 
 
-async def test_open_ratings_of_a_forgotten_rater_are_withdrawn_and_the_others_count_on_as_nobodys(
+async def test_erasure_withdraws_a_raters_open_ratings_and_the_others_count_on_without_an_owner(
     rater: AsyncClient,
     organiser: "EventServiceAsyncStub",
     admin: Metadata,
@@ -43,18 +43,18 @@ async def test_open_ratings_of_a_forgotten_rater_are_withdrawn_and_the_others_co
 ) -> None:
     still_open, closed, pending = [await new_event(organiser, admin) for _ in range(3)]
     for event_id in (still_open, closed):
-        assert (await rater.post(f"/events/{event_id}/score", json={"score": 5}, headers=WAIT)).status_code == 201
-    await rater.post(f"/events/{pending}/score", json={"score": 5})
+        assert (await rate(rater, 5, event_id=event_id, headers=WAIT)).status_code == 201
+    await rate_accepted(rater, 5, event_id=pending)
     await move_deadline(organiser, admin, closed)
 
-    async def is_closed() -> bool:
-        return bool((await rater.get(f"/events/{closed}")).json()["phase"] == "closed")
+    async def event(event_id: int) -> Any:
+        return (await rater.get(f"/events/{event_id}")).json()
 
-    await eventually(is_closed)
+    await until(lambda: event(closed), lambda shown: bool(shown["phase"] == "closed"))
     old_cookie = {"Cookie": f"scoreline_rater={rater.cookies['scoreline_rater']}"}
 
-    forgotten = await rater.delete("/scores")
-    assert (forgotten.status_code, forgotten.json()) == (202, {"withdrawn": 2, "anonymised": 1})
+    erased = await rater.delete("/scores")
+    assert (erased.status_code, erased.json()) == (202, {"withdrawn": 2, "anonymised": 1})
     assert not rater.cookies
     await everything_settled()
 
@@ -74,14 +74,14 @@ async def test_open_ratings_of_a_forgotten_rater_are_withdrawn_and_the_others_co
         assert (await rater.get(f"/events/{closed}", headers=headers)).json()["my_score"] is None
         assert (await rater.delete("/scores", headers=headers)).json() == {"withdrawn": 0, "anonymised": 0}
 
-    # Who comes back, even with the old cookie, is somebody else.
-    anew = await rater.post(f"/events/{still_open}/score", json={"score": 2}, headers=WAIT | old_cookie)
+    # The person who comes back, even with the old cookie, is a new rater.
+    anew = await rate(rater, 2, event_id=still_open, headers=WAIT | old_cookie)
     assert (anew.status_code, anew.json()["version"]) == (201, 1)
     await everything_settled()
     await both_databases_agree()
 
 
-async def test_what_is_left_of_a_forgotten_rater_is_withdrawn_by_the_worker(
+async def test_the_worker_finishes_an_erasure_that_score_maker_has_only_recorded(
     rater: AsyncClient,
     organiser: "EventServiceAsyncStub",
     admin: Metadata,
@@ -90,8 +90,8 @@ async def test_what_is_left_of_a_forgotten_rater_is_withdrawn_by_the_worker(
     both_databases_agree: Check,
 ) -> None:
     event_id = await new_event(organiser, admin)
-    assert (await rater.post(f"/events/{event_id}/score", json={"score": 5}, headers=WAIT)).status_code == 201
-    # As if score_maker had died as soon as the wish was recorded.
+    assert (await rate(rater, 5, event_id=event_id, headers=WAIT)).status_code == 201
+    # As if score_maker had died as soon as it had recorded the request.
     async with scores_database.begin() as connection:
         await connection.execute(
             text("""
@@ -101,9 +101,9 @@ async def test_what_is_left_of_a_forgotten_rater_is_withdrawn_by_the_worker(
             {"event_id": event_id},
         )
 
-    async def is_withdrawn() -> bool:
-        return bool((await rater.get(f"/events/{event_id}")).json()["score_count"] == 0)
+    async def score_count() -> int:
+        return int((await rater.get(f"/events/{event_id}")).json()["score_count"])
 
-    await eventually(is_withdrawn)
+    await until(score_count, lambda count: count == 0)
     await everything_settled()
     await both_databases_agree()

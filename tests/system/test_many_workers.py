@@ -50,7 +50,12 @@ async def test_eight_workers_settle_a_full_outbox_once_each_and_without_a_deadlo
     await system.arq_worker.stop()
     for _ in range(ROUNDS):
         round_ = [
-            Submission(rng.choice(event_ids), rater_id, rng.choice((1, 2, 3, 4, 5)), datetime.now(UTC) + timedelta(1))
+            Submission(
+                event_id=rng.choice(event_ids),
+                rater_id=rater_id,
+                value=rng.choice((1, 2, 3, 4, 5)),
+                deadline=datetime.now(UTC) + timedelta(1),
+            )
             for rater_id in raters
         ]
         expected |= {(submission.event_id, submission.rater_id): submission.value for submission in round_}

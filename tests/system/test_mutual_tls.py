@@ -1,6 +1,6 @@
 """The whole system with mutual TLS between its services."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -11,8 +11,8 @@ from httpx import AsyncClient
 from devstack.addresses import Address
 from devstack.system import System
 from scoreline.line_provider.v1 import events_pb2, events_pb2_grpc
-
-Check = Callable[[], Awaitable[None]]
+from tests.support.rating import rate
+from tests.support.waiting import Check
 
 
 def issue(ca: trustme.CA, name: str, folder: Path) -> tuple[str, str]:
@@ -41,11 +41,11 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
         yield system
 
 
-async def test_ratings_and_events_pass_between_services_that_know_each_other(
+async def test_ratings_and_events_pass_between_services_that_trust_each_others_certificates(
     system: System, rater: AsyncClient, everything_settled: Check, both_databases_agree: Check
 ) -> None:
     (event,) = (await rater.get("/events", params={"phase": "open", "limit": 1})).json()["events"]
-    answer = await rater.post(f"/events/{event['event_id']}/score", json={"score": 4}, headers={"Prefer": "wait=20"})
+    answer = await rate(rater, event_id=event["event_id"], headers={"Prefer": "wait=20"})
     assert (answer.status_code, answer.json()["state"]) == (201, "confirmed")
     await everything_settled()
     await both_databases_agree()
@@ -55,7 +55,7 @@ async def test_ratings_and_events_pass_between_services_that_know_each_other(
     assert (await rater.post("/ops/events", json=made, headers=operators)).status_code == 201
 
 
-async def test_whoever_they_do_not_know_is_not_let_in_with_a_right_token_either(system: System) -> None:
+async def test_a_client_without_a_certificate_is_refused_although_its_token_is_valid(system: System) -> None:
     metadata = (("authorization", f"Bearer {system.admin_token}"),)
     request = events_pb2.CancelEventRequest(event_id=1)
     async with grpc.aio.insecure_channel(system.grpc_address) as channel:

@@ -1,6 +1,6 @@
-"""The operators' API over the whole system: what it shows is what happens, and what it changes is changed."""
+"""The operators' API over the whole system: it shows what happens, and its changes take effect in line_provider."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.system import System
 from scoreline.line_provider.v1 import events_pb2
-from tests.support.waiting import eventually
+from tests.support.rating import rate_by_new_raters
+from tests.support.waiting import Check, eventually, until
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
-
-Settled = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ async def operators(system: System) -> AsyncIterator[AsyncClient]:
 
 @pytest.fixture
 async def event_id(operators: AsyncClient) -> int:
-    """One that is open."""
+    """The id of a new event that is open."""
     return await add(operators)
 
 
@@ -41,13 +40,6 @@ async def add(operators: AsyncClient, **fields: Any) -> int:
     return int(created.json()["event_id"])
 
 
-async def rate(rater: AsyncClient, event_id: int, count: int) -> None:
-    """By so many raters who are new each."""
-    for _ in range(count):
-        rater.cookies.clear()
-        assert (await rater.post(f"/events/{event_id}/score", json={"score": 4})).status_code == 202
-
-
 async def saga(operators: AsyncClient) -> Any:
     answer = await operators.get("/ops/saga")
     assert answer.status_code == 200, answer.text
@@ -58,22 +50,20 @@ def hour(seen: Any, verdict: str) -> int:
     return sum(each["last_hour"] for each in seen["throughput"]["verdicts"] if each["verdict"] == verdict)
 
 
-async def test_ratings_are_seen_to_wait_and_to_be_settled(
-    system: System, operators: AsyncClient, rater: AsyncClient, event_id: int, everything_settled: Settled
+async def test_operators_see_ratings_wait_and_settle(
+    system: System, operators: AsyncClient, event_id: int, everything_settled: Check
 ) -> None:
     await everything_settled()
     await system.arq_worker.stop()
-    # A worker that stops has recorded all that it settled.
+    # A worker records all that it has settled before it stops.
     before = hour(await saga(operators), "applied")
-    await rate(rater, event_id, 5)
+    await rate_by_new_raters(operators, 5, event_id=event_id)
 
-    async def all_wait() -> bool:
-        seen = await saga(operators)
+    def all_wait(seen: Any) -> bool:
         outbox = seen["outbox"]
         return bool(outbox["messages"] == outbox["due"] == 5 and seen["throughput"]["accepted_per_second"] >= 5 / 65)
 
-    await eventually(all_wait)
-    seen = await saga(operators)
+    seen = await until(lambda: saga(operators), all_wait)
     assert (seen["outbox"]["claimed"], seen["outbox"]["stuck"]) == (0, 0)
     assert seen["services"]["line_provider"] == "serving"
     await system.arq_worker.start()
@@ -81,25 +71,23 @@ async def test_ratings_are_seen_to_wait_and_to_be_settled(
     await system.arq_worker.stop()
     await system.arq_worker.start()
 
-    async def all_counted() -> bool:
-        seen = await saga(operators)
+    def all_counted(seen: Any) -> bool:
         return bool(seen["outbox"]["messages"] == 0 and hour(seen, "applied") == before + 5)
 
-    await eventually(all_counted)
-    assert (await saga(operators))["services"]["arq_worker"] == "reporting"
+    seen = await until(lambda: saga(operators), all_counted)
+    assert seen["services"]["arq_worker"] == "reporting"
 
 
-async def test_what_is_stuck_is_hastened_and_counts(
+async def test_an_operator_retries_stuck_messages_and_their_ratings_count(
     system: System,
     operators: AsyncClient,
-    rater: AsyncClient,
     event_id: int,
     scores_database: AsyncEngine,
-    everything_settled: Settled,
+    everything_settled: Check,
 ) -> None:
     await everything_settled()
     await system.arq_worker.stop()
-    await rate(rater, event_id, 2)
+    await rate_by_new_raters(operators, 2, event_id=event_id)
     async with scores_database.begin() as connection:
         await connection.execute(
             text("UPDATE scores_outbox SET last_error = 'INTERNAL', next_attempt_at = now() + interval '1 hour'")
@@ -112,20 +100,19 @@ async def test_what_is_stuck_is_hastened_and_counts(
     assert (await operators.get("/ops/outbox")).json() == {"messages": []}
 
 
-async def test_the_workers_reconciliation_is_seen(operators: AsyncClient, event_id: int) -> None:
+async def test_operators_see_the_workers_reconciliation(operators: AsyncClient, event_id: int) -> None:
     started = datetime.now(UTC)
 
-    async def is_compared() -> bool:
-        found = (await saga(operators))["reconciliation"]
+    def is_later(seen: Any) -> bool:
+        found = seen["reconciliation"]
         return found is not None and datetime.fromisoformat(found["finished_at"]) > started
 
-    await eventually(is_compared)
-    found = (await saga(operators))["reconciliation"]
+    found = (await until(lambda: saga(operators), is_later))["reconciliation"]
     assert found["events"] >= 105
     assert (found["divergent"], found["divergent_event_ids"]) == (0, [])
 
 
-async def test_an_event_is_changed_and_cancelled_in_line_provider_by_its_own_rules(
+async def test_line_provider_changes_and_cancels_an_event_for_operators_by_its_own_rules(
     operators: AsyncClient, event_id: int, organiser: "EventServiceAsyncStub"
 ) -> None:
     early = await operators.patch(f"/ops/events/{event_id}", json={"deadline": "2020-01-01T00:00:00Z"})
@@ -153,7 +140,9 @@ async def test_an_event_with_an_external_id_is_added_once(operators: AsyncClient
         await add(operators, external_id="2027/opening")
 
 
-async def test_a_file_is_imported_once_and_its_bad_rows_are_told(operators: AsyncClient, rater: AsyncClient) -> None:
+async def test_importing_a_file_twice_adds_its_events_once_and_reports_its_bad_rows(
+    operators: AsyncClient, rater: AsyncClient
+) -> None:
     content = b"title,starts_at\nMatinee,2027-05-01T15:00\nSoiree,2027-05-01T20:00\n,2027-05-02T20:00\n"
     parameters = {"timezone": "Europe/Paris", "rate_for_hours": "24", "source_name": "May 2027"}
     report = (await operators.post("/ops/imports", content=content, params=parameters)).json()
@@ -179,14 +168,14 @@ async def test_a_file_is_imported_once_and_its_bad_rows_are_told(operators: Asyn
         assert (refused.status_code, refused.json()["errors"][0]["part"]) == (422, part)
 
 
-async def test_events_cannot_be_changed_while_line_provider_is_away(
+async def test_operators_cannot_change_events_while_line_provider_is_unreachable(
     system: System, operators: AsyncClient, event_id: int
 ) -> None:
     await system.line_provider.stop()
     refused = await operators.patch(f"/ops/events/{event_id}", json={"title": "Closing night"})
     assert (refused.status_code, refused.json()["type"]) == (503, "/problems/unavailable")
     assert "line_provider" in refused.json()["detail"]
-    assert (await saga(operators))["services"]["line_provider"] == "away"
+    assert (await saga(operators))["services"]["line_provider"] == "unreachable"
     await system.line_provider.start()
 
     async def is_changed() -> bool:

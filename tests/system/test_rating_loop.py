@@ -1,6 +1,5 @@
-"""One rating round the whole loop, over the real ports."""
+"""A rating on its whole way through the system, over the real ports."""
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,56 +8,42 @@ from httpx import AsyncClient
 from devstack.system import System
 from scoreline.line_provider.v1 import events_pb2
 from tests.support.organising import Metadata, move_deadline, new_event
-from tests.support.waiting import eventually
+from tests.support.rating import rate, rate_accepted
+from tests.support.waiting import Check, until
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
 
-Check = Callable[[], Awaitable[None]]
-
-
-async def rate(rater: AsyncClient, event_id: int, value: int) -> dict[str, Any]:
-    response = await rater.post(f"/events/{event_id}/score", json={"score": value})
-    assert response.status_code == 202, response.text
-    score: dict[str, Any] = response.json()
-    return score
-
 
 async def until_decided(rater: AsyncClient, event_id: int) -> dict[str, Any]:
-    score: dict[str, Any] = {}
+    """The rater's score of the event once line_provider has decided."""
 
-    async def decided() -> bool:
-        nonlocal score
-        score = (await rater.get(f"/events/{event_id}/score")).json()
-        return bool(score["state"] != "pending")
+    async def score() -> dict[str, Any]:
+        found: dict[str, Any] = (await rater.get(f"/events/{event_id}/score")).json()
+        return found
 
-    # A worker that died held its batch: its lease must run out first.
-    await eventually(decided, within=90)
-    return score
+    # A worker that died still holds the lease of its batch, which has to run out first.
+    return await until(score, lambda score: bool(score["state"] != "pending"), within=90)
 
 
 async def until_shown(rater: AsyncClient, event_id: int, **expected: Any) -> None:
-    seen: dict[str, Any] = {}
+    """Returns once the event has these fields."""
 
-    async def shown() -> bool:
+    async def shown() -> dict[str, Any]:
         event = (await rater.get(f"/events/{event_id}")).json()
-        seen.update((name, event.get(name)) for name in expected)
-        return seen == expected
+        return {name: event.get(name) for name in expected}
 
-    try:
-        await eventually(shown)
-    except TimeoutError:
-        raise AssertionError(f"event {event_id} still shows {seen}, not {expected}") from None
+    await until(shown, lambda fields: fields == expected)
 
 
 async def until_listed(rater: AsyncClient, event_id: int) -> None:
-    """Returns once score_maker knows the event by itself; one alone it asks line_provider for."""
+    """Returns once the watch has brought the event. A read of the event itself would ask line_provider for it."""
 
-    async def listed() -> bool:
-        newest = (await rater.get("/events", params={"sort": "newest", "limit": 10})).json()["events"]
-        return event_id in {event["event_id"] for event in newest}
+    async def newest() -> set[int]:
+        listing = (await rater.get("/events", params={"sort": "newest", "limit": 10})).json()
+        return {event["event_id"] for event in listing["events"]}
 
-    await eventually(listed)
+    await until(newest, lambda event_ids: event_id in event_ids)
 
 
 async def test_the_demo_is_the_104_matches_of_a_world_cup_that_is_under_way(rater: AsyncClient) -> None:
@@ -78,11 +63,11 @@ async def test_a_rating_its_change_and_its_withdrawal_reach_the_event(
     unrated: dict[str, str | int] = {"phase": "open", "status": "PROCESSING", "limit": 1}
     event_id = (await rater.get("/events", params=unrated)).json()["events"][0]["event_id"]
 
-    assert (await rate(rater, event_id, 5))["state"] == "pending"
+    assert (await rate_accepted(rater, 5, event_id=event_id))["state"] == "pending"
     await until_shown(rater, event_id, status="HIGH_SCORE", score_count=1, average=5.0, histogram=[0, 0, 0, 0, 1])
     assert (await until_decided(rater, event_id))["state"] == "confirmed"
 
-    await rate(rater, event_id, 1)
+    await rate_accepted(rater, 1, event_id=event_id)
     await until_shown(rater, event_id, status="LOW_SCORE", score_count=1, average=1.0, histogram=[1, 0, 0, 0, 0])
     assert (await until_decided(rater, event_id))["confirmed_score"] == 1
 
@@ -97,11 +82,11 @@ async def test_a_rating_of_an_event_that_is_cancelled_before_it_is_applied_is_co
     system: System, rater: AsyncClient, organiser: "EventServiceAsyncStub", admin: Metadata, both_databases_agree: Check
 ) -> None:
     event_id = await new_event(organiser, admin)
-    await rate(rater, event_id, 4)
+    await rate_accepted(rater, 4, event_id=event_id)
     assert (await until_decided(rater, event_id))["state"] == "confirmed"
 
     await system.arq_worker.stop()
-    await rate(rater, event_id, 1)
+    await rate_accepted(rater, 1, event_id=event_id)
     await organiser.CancelEvent(events_pb2.CancelEventRequest(event_id=event_id), metadata=admin)
     await system.arq_worker.start()
 
@@ -110,7 +95,7 @@ async def test_a_rating_of_an_event_that_is_cancelled_before_it_is_applied_is_co
     assert (score["score"], score["confirmed_score"]) == (4, 4)
     await until_shown(rater, event_id, phase="cancelled", score_count=1, average=4.0)
     await both_databases_agree()
-    refused = await rater.post(f"/events/{event_id}/score", json={"score": 5})
+    refused = await rate(rater, 5, event_id=event_id)
     assert (refused.status_code, refused.json()["type"]) == (410, "/problems/event-cancelled")
 
 
@@ -119,7 +104,7 @@ async def test_a_first_rating_of_an_event_that_is_closed_before_it_is_applied_le
 ) -> None:
     event_id = await new_event(organiser, admin)
     await system.arq_worker.stop()
-    await rate(rater, event_id, 5)
+    await rate_accepted(rater, 5, event_id=event_id)
     await move_deadline(organiser, admin, event_id, datetime.now(UTC) - timedelta(hours=1))
     await system.arq_worker.start()
 
@@ -134,7 +119,7 @@ async def test_a_rating_accepted_before_the_deadline_counts_even_if_relayed_afte
 ) -> None:
     event_id = await new_event(organiser, admin)
     await system.arq_worker.stop()
-    accepted_at = datetime.fromisoformat((await rate(rater, event_id, 5))["accepted_at"])
+    accepted_at = datetime.fromisoformat((await rate_accepted(rater, 5, event_id=event_id))["accepted_at"])
     await move_deadline(organiser, admin, event_id, accepted_at + timedelta(milliseconds=1))
     await until_shown(rater, event_id, phase="closed")
     await system.arq_worker.start()
@@ -143,30 +128,30 @@ async def test_a_rating_accepted_before_the_deadline_counts_even_if_relayed_afte
     await until_shown(rater, event_id, status="HIGH_SCORE", score_count=1)
 
 
-async def test_ratings_are_taken_and_events_served_while_line_provider_is_away(
+async def test_ratings_are_accepted_and_events_served_while_line_provider_is_unreachable(
     system: System, rater: AsyncClient, organiser: "EventServiceAsyncStub", admin: Metadata
 ) -> None:
     event_id = await new_event(organiser, admin)
     await until_listed(rater, event_id)
     await system.line_provider.kill()
     await until_shown(rater, event_id, stale=True)
-    await rate(rater, event_id, 5)
+    await rate_accepted(rater, 5, event_id=event_id)
     assert (await rater.get(f"/events/{event_id}/score")).json()["state"] == "pending"
     await system.line_provider.start()
     assert (await until_decided(rater, event_id))["state"] == "confirmed"
     await until_shown(rater, event_id, stale=False, status="HIGH_SCORE")
 
 
-async def test_ratings_go_round_the_loop_while_valkey_is_away(
+async def test_ratings_are_settled_and_shown_while_valkey_is_unreachable(
     system: System, rater: AsyncClient, organiser: "EventServiceAsyncStub", admin: Metadata
 ) -> None:
     event_id = await new_event(organiser, admin)
     await system.valkey.kill()
-    await rate(rater, event_id, 5)
+    await rate_accepted(rater, 5, event_id=event_id)
     assert (await until_decided(rater, event_id))["state"] == "confirmed"
     await until_shown(rater, event_id, status="HIGH_SCORE")
     await system.valkey.start()
-    await rate(rater, event_id, 2)
+    await rate_accepted(rater, 2, event_id=event_id)
     await until_shown(rater, event_id, status="LOW_SCORE")
 
 
@@ -175,7 +160,7 @@ async def test_an_acknowledged_rating_survives_the_death_of_every_process(
 ) -> None:
     event_id = await new_event(organiser, admin)
     await until_listed(rater, event_id)
-    await rate(rater, event_id, 5)
+    await rate_accepted(rater, 5, event_id=event_id)
     system.kill()
     await system.stop()
     await system.start()

@@ -1,4 +1,4 @@
-"""Both services' records held against each other: divergence is found and mended, and results become final."""
+"""Both services' records held against each other: divergence is found and repaired, and results become final."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -16,7 +16,7 @@ from arq_worker.finalize import finalize_events
 from arq_worker.line_provider_client import LineProviderClient
 from arq_worker.reconcile import Reconciler
 from devstack.system import System
-from score_maker.ratings import accept
+from score_maker.ratings import accept, queries
 from score_maker.ratings.accept import Submission
 from score_maker.ratings.domain import Outcome, Refusal, State
 from scoreline.line_provider.v1 import events_pb2
@@ -53,7 +53,9 @@ async def event_id(organiser: "EventServiceAsyncStub", admin: Metadata) -> int:
 
 async def rate(engine: AsyncEngine, event_id: int, raters: Sequence[UUID], value: int) -> list[Outcome]:
     async with engine.begin() as connection:
-        return await accept.submit(connection, [Submission(event_id, rater, value, None) for rater in raters])
+        return await accept.submit(
+            connection, [Submission(event_id=event_id, rater_id=rater, value=value, deadline=None) for rater in raters]
+        )
 
 
 async def execute(engine: AsyncEngine, statement: str, **parameters: object) -> None:
@@ -124,7 +126,7 @@ async def test_ratings_that_line_provider_has_applied_are_confirmed_here_however
     reconciler = Reconciler(worker_engine, line_provider)
     assert (await reconciler.run()).divergent == 1
     async with scores_database.connect() as connection:
-        score = await accept.get(connection, event_id, rater)
+        score = await queries.get(connection, event_id, rater)
     assert score is not None
     assert (score.state, score.value, score.confirmed_version, score.reason) == (State.CONFIRMED, 2, 2, None)
     assert (await reconciler.run()).divergent == 0

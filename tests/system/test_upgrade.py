@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 
@@ -15,15 +15,13 @@ from httpx import AsyncClient, Response
 from devstack.addresses import Address
 from devstack.processes import Process
 from devstack.system import MANY_RATERS, System
-from tests.support.waiting import eventually
+from tests.support.waiting import Check, eventually
 
 # What is in use. Releasing a version moves this to it, and from then on what only older versions need can go.
 RELEASED = "9089ea3bdac89b048bb79e6028a895523223ad8b"
 
 REPOSITORY = Path(__file__).parents[2]
 PARTS = ("contracts", "telemetry", "line_provider", "score_maker", "arq_worker")
-
-Check = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The whole system with a cluster of Valkey in place of the one."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from httpx import AsyncClient
@@ -9,9 +9,7 @@ from redis.crc import key_slot
 from arq_worker.process import QUEUE
 from devstack.system import System
 from tests.support.valkey_cluster import ValkeyCluster
-from tests.support.waiting import eventually
-
-Check = Callable[[], Awaitable[None]]
+from tests.support.waiting import Check, eventually
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ _BUILD = Gauge(
 )
 
 
-def tell_build(service: str) -> None:
+def export_build_info(service: str) -> None:
     _BUILD.labels(service, version(service), platform.python_version()).set(1)
 
 
@@ -25,7 +25,7 @@ def serve(service: str, settings: MetricsSettings) -> None:
 
     Where nobody can listen there, the process ends with exit code 2 and one line that names the variable.
     """
-    tell_build(service)
+    export_build_info(service)
     if settings.metrics_port is None:
         return
     try:

@@ -1,11 +1,11 @@
-"""line_provider's events in Redis: what a score_maker that starts while line_provider is away can serve.
+"""line_provider's events in Redis, for a score_maker that starts while line_provider is unreachable.
 
-A mark stands only while every event is there: it is set by the script that puts them all in place, so a cache that
-was flushed or half evicted is never mistaken for the whole. Of each event the newest revision stays, whichever
-process of score_maker comes last. Scripts, since transactions of a pipeline are not for clusters.
+The key `complete` exists only while every event is there: the script that swaps in a whole set writes it, so a cache
+that was flushed or partly evicted is never mistaken for a complete one. The newest revision of each event wins,
+whichever process writes last. These are scripts because a cluster does not support transactions in a pipeline.
 
-Many events are stored a portion at a time, so that neither Redis nor this process does only that. A whole new set is
-laid aside until it is whole, and then takes the place of the old one at once.
+Events are stored in batches, so that neither Redis nor this process is blocked for long. A whole new set is staged
+under other keys and replaces the old one at once.
 """
 
 from collections.abc import Collection, Iterable
@@ -23,15 +23,15 @@ _REVISIONS = "{scoreline:events}:revisions"
 _COMPLETE = "{scoreline:events}:complete"
 _KEYS = (_EVENTS, _REVISIONS, _COMPLETE)
 
-# Some milliseconds of this process, and fewer of Redis.
-_AT_ONCE = 500
+# Blocks this process for a few milliseconds, and Redis for fewer.
+_BATCH = 500
 
 _LOAD = """
 if redis.call('EXISTS', KEYS[3]) == 0 then return false end
 return redis.call('HVALS', KEYS[1])
 """
 
-_LAY_ASIDE = """
+_STAGE = """
 for i = 1, #ARGV, 3 do
     redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
     redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
@@ -40,7 +40,7 @@ redis.call('EXPIRE', KEYS[1], 60)
 redis.call('EXPIRE', KEYS[2], 60)
 """
 
-_PUT_IN_PLACE = """
+_SWAP_IN = """
 redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])
 local whole = tonumber(ARGV[1])
 if redis.call('HLEN', KEYS[4]) ~= whole or redis.call('HLEN', KEYS[5]) ~= whole then return end
@@ -67,16 +67,16 @@ return 1
 
 
 class EventCache:
-    """Every method raises one of redis_connection.UNREACHABLE where Redis cannot be asked."""
+    """Every method raises one of storage.redis.UNREACHABLE if Redis does not answer."""
 
     def __init__(self, redis: RedisClient) -> None:
         self._load = register_script(redis, _LOAD)
-        self._lay_aside = register_script(redis, _LAY_ASIDE)
-        self._put_in_place = register_script(redis, _PUT_IN_PLACE)
+        self._stage = register_script(redis, _STAGE)
+        self._swap_in = register_script(redis, _SWAP_IN)
         self._store_newer = register_script(redis, _STORE_NEWER)
 
     async def load(self) -> list[events_pb2.Event] | None:
-        """All events as they were stored last; None where they are not all there."""
+        """Returns all events as they were stored last; None if they are not all there."""
         stored = await self._load(keys=_KEYS)
         if stored is None:
             return None
@@ -86,18 +86,18 @@ class EventCache:
             return None
 
     async def replace_all(self, events: Collection[events_pb2.Event]) -> None:
-        """Makes these all the events that there are; or leaves none, where Redis has lost some of them meanwhile."""
-        aside = f"{{scoreline:events}}:{uuid4()}"
-        keys = (f"{aside}:events", f"{aside}:revisions")
-        for portion in batched(events, _AT_ONCE):
-            await self._lay_aside(keys=keys, args=_arguments(portion))
-        await self._put_in_place(keys=(*_KEYS, *keys), args=[len(events)])
+        """Replaces all events by these; leaves none if Redis has lost some of them meanwhile."""
+        staged = f"{{scoreline:events}}:{uuid4()}"
+        keys = (f"{staged}:events", f"{staged}:revisions")
+        for batch in batched(events, _BATCH):
+            await self._stage(keys=keys, args=_arguments(batch))
+        await self._swap_in(keys=(*_KEYS, *keys), args=[len(events)])
 
     async def store(self, events: Collection[events_pb2.Event]) -> bool:
-        """Stores what is newer than what is there; False, and nothing is stored, where not all events are there."""
-        # Without any it asks all the same whether all are there.
-        for portion in batched(events, _AT_ONCE) if events else [[]]:
-            if not await self._store_newer(keys=_KEYS, args=_arguments(portion)):
+        """Stores events that are newer than the stored ones; returns False and stops if the cache is incomplete."""
+        # Without any events it still checks whether the cache is complete.
+        for batch in batched(events, _BATCH) if events else [[]]:
+            if not await self._store_newer(keys=_KEYS, args=_arguments(batch)):
                 return False
         return True
 

@@ -1,13 +1,12 @@
-"""The events that may be rated, in memory: what line_provider last said of each, to be found, filtered and paged.
+"""Events in memory, as line_provider last reported them: look-up by id, filters, orders and pages.
 
-Every order of a listing is kept sorted, apart for each phase and status, so that a page costs the same however many
-events there are; only a search for words has to look at events that it does not list. The clock changes events too:
-one whose deadline passes is closed by `advance`, which counts as a change like any other.
+Each order of the list is kept sorted for every phase and status, so that a page costs the same however many events
+there are; only a search for words looks at events that it does not return. Time changes events too: `advance` closes
+those whose deadline has passed, which counts as a change like any other.
 
-How events come here, and how fresh they are kept, is in event_feed.py.
+feed.py fills the catalog and keeps it fresh.
 """
 
-import asyncio
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -20,60 +19,14 @@ from itertools import islice
 from sortedcontainers import SortedList
 
 from score_maker.events.change_log import ChangeLog
+from score_maker.events.event import Event, Phase, Status
 from score_maker.events.ranking import Prior, bayesian_average
-from score_maker.events.search import folded, words_of
+from score_maker.events.search import fold, words_of
 from scoreline_common.batched import batched
 
 
-class Status(StrEnum):
-    """What the ratings that stand say of an event."""
-
-    PROCESSING = "PROCESSING"
-    LOW_SCORE = "LOW_SCORE"
-    HIGH_SCORE = "HIGH_SCORE"
-
-
-class Phase(StrEnum):
-    """Whether an event can be rated."""
-
-    OPEN = "open"
-    CLOSED = "closed"
-    FINAL = "final"
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event as of one revision; `histogram` counts the ratings of 1 to 5."""
-
-    event_id: int
-    title: str
-    description: str
-    starts_at: datetime
-    deadline: datetime
-    status: Status
-    cancelled_at: datetime | None
-    finalized_at: datetime | None
-    score_count: int
-    score_sum: int
-    histogram: tuple[int, ...]
-    revision: int
-    created_at: datetime
-
-    @property
-    def average(self) -> float | None:
-        return self.score_sum / self.score_count if self.score_count else None
-
-    def phase(self, now: datetime) -> Phase:
-        if self.cancelled_at is not None:
-            return Phase.CANCELLED
-        if self.finalized_at is not None:
-            return Phase.FINAL
-        return Phase.OPEN if now <= self.deadline else Phase.CLOSED
-
-
 class Sort(StrEnum):
-    """Orders of a listing; ties are broken by event id, so that every order is total."""
+    """Orders of the list; ties are broken by event id, so that every order is total."""
 
     DEADLINE = "deadline"
     STARTS_AT = "starts_at"
@@ -83,13 +36,15 @@ class Sort(StrEnum):
     NEWEST = "newest"
 
 
-# The second number is the event id, negative in an order that breaks ties by the greatest one.
+# A sort value and the event id, which is negative if the greatest id comes first among equals.
 SortKey = tuple[float, int]
 
 
 def sort_keys(prior: Prior) -> dict[Sort, Callable[[Event], SortKey]]:
-    """Ascending, hence the minus where the greatest comes first; an event without ratings comes after all that have
-    some."""
+    """Returns the key of each order. Keys ascend, so they are negated where the greatest comes first.
+
+    Events without ratings come after all that have some.
+    """
     return {
         Sort.DEADLINE: lambda event: (event.deadline.timestamp(), event.event_id),
         Sort.STARTS_AT: lambda event: (event.starts_at.timestamp(), event.event_id),
@@ -102,14 +57,13 @@ def sort_keys(prior: Prior) -> dict[Sort, Callable[[Event], SortKey]]:
 
 Place = tuple[Phase, Status]
 
-# Of so few events that have the words, the order is made anew: cheaper than to look for them in an order of all.
-FEW = 2000
+# Below this many matches, sorting them is cheaper than walking the order of all events.
+SORT_MATCHES_BELOW = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events to list; None admits every one. All the words must be there, in the form that text_search.py gives
-    them."""
+    """Which events to list; None admits all. All words must be found; they are in the form that `words_of` returns."""
 
     status: Status | None = None
     phase: Phase | None = None
@@ -126,7 +80,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ListedEvent:
-    """An event, its phase as the catalog has it, and the text to search. Each change makes another one."""
+    """An event, its phase as of the catalog's last advance, and its searchable text. Each change makes a new one."""
 
     event: Event
     phase: Phase
@@ -135,7 +89,7 @@ class ListedEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Some events, and the sort key after which the next page begins (None on the last page)."""
+    """Some events, and the sort key after which the next page begins; None on the last page."""
 
     events: list[ListedEvent]
     next_after: SortKey | None
@@ -156,14 +110,13 @@ def _utc_now() -> datetime:
 class EventCatalog:
     """Events by id, in every order, and in the order of their last changes.
 
-    `is_known` is False until a first set of events was loaded, from wherever; `is_stale` is True while line_provider
-    is not heard. Each change sets `has_changed`, which the one who waits for it clears.
-    """
+    `is_known` is False until a first set of events was loaded, from line_provider or the cache. `is_stale` is True
+    while the watch of line_provider is not connected."""
 
     def __init__(self, prior: Prior | None = None, clock: Callable[[], datetime] = _utc_now) -> None:
         self.is_known = False
         self.is_stale = True
-        self.has_changed = asyncio.Event()
+        self._subscribers: list[Callable[[], None]] = []
         self._clock = clock
         self._listed: dict[int, ListedEvent] = {}
         self._changes = ChangeLog()
@@ -174,34 +127,40 @@ class EventCatalog:
 
     @property
     def position(self) -> int:
-        """The position after all changes; those of the clock are among them once `advance` was called."""
+        """The position after all changes; `advance` adds those that time has made."""
         return self._changes.position
+
+    def subscribe(self, on_change: Callable[[], None]) -> None:
+        """Has the function called after each change; it must return at once."""
+        self._subscribers.append(on_change)
 
     def get(self, event_id: int) -> Event | None:
         listed = self._listed.get(event_id)
         return listed.event if listed else None
 
     def replace_all(self, events: Iterable[Event]) -> None:
-        """Makes these all the events that there are. Only those that differ from what is here count as changed."""
+        """Replaces all events by these. Only events that differ count as changed."""
         for _ in self.replacing(events, at_once=sys.maxsize):
             pass
 
     def replacing(self, events: Iterable[Event], *, at_once: int) -> Iterator[None]:
-        """The same for whoever has others to give way to: it stops after so many events each time, and is done when it
-        ends. Nothing else may change the catalog meanwhile but the clock."""
+        """Does the same in steps of `at_once` events, so that the caller can let other tasks run in between.
+
+        The replacement is complete when the iterator ends. Until then nothing but time may change the catalog.
+        """
         vanished = set(self._listed)
-        for portion in batched(events, at_once):
-            vanished.difference_update(event.event_id for event in portion)
-            self._put([event for event in portion if self.get(event.event_id) != event], self._clock())
+        for batch in batched(events, at_once):
+            vanished.difference_update(event.event_id for event in batch)
+            self._put([event for event in batch if self.get(event.event_id) != event], self._clock())
             yield
         for event_ids in batched(vanished, at_once):
             self._remove(event_ids)
             yield
         self.is_known = True
-        self.has_changed.set()
+        self._notify()
 
     def put(self, event: Event) -> None:
-        """Takes in the event unless this revision of it or a newer one is here already."""
+        """Adds or replaces the event, unless this revision of it or a newer one is here already."""
         known = self.get(event.event_id)
         if known is None or known.revision < event.revision:
             self._put([event], self._clock())
@@ -218,47 +177,48 @@ class EventCatalog:
             self._put(due, now)
 
     def next_deadline(self) -> datetime | None:
-        """When the next open event closes."""
+        """Returns the deadline of the next event to close; None if no event is open."""
         firsts = [deadlines[0] for deadlines in self._deadlines()]
         return self._listed[min(firsts)[1]].event.deadline if firsts else None
 
     def page(self, which: Filter, sort: Sort, *, limit: int, after: SortKey | None) -> EventPage:
-        """The first `limit` events after a sort key. Keys are values, not positions: an event that changes its place
-        meanwhile makes no other one appear twice or not at all."""
+        """Returns the first `limit` events after a sort key.
+
+        Keys are values, not positions: an event that moves meanwhile makes no other event appear twice or not at all.
+        """
         self.advance()
-        keys = self._found_keys(which, sort, after) if which.words else self._keys(which, sort, after)
+        keys = self._matching_keys(which, sort, after) if which.words else self._keys(which, sort, after)
         first = list(islice(keys, limit + 1))
         listed = [self._listed[abs(event_id)] for _, event_id in first[:limit]]
         return EventPage(listed, first[limit - 1] if len(first) > limit else None)
 
     def knows_position(self, position: int) -> bool:
-        """Whether `changes` can tell all that has happened after the position."""
+        """Tells whether `changes` knows everything that has happened after the position."""
         return self._changes.knows(position)
 
     def changes(self, after: int, *, until: int, limit: int) -> list[EventChange]:
-        """The first events whose last change came after one position and until another, in the order of those
-        changes."""
+        """Returns the first events whose last change lies after one position and not beyond another, oldest first."""
         return [
             EventChange(position, self._listed[event_id])
             for position, event_id in self._changes.between(after, until, limit=limit)
         ]
 
     def _deadlines(self) -> list[SortedList[SortKey]]:
-        """Those of the open events, by status."""
+        """Returns the sorted deadlines of open events, one list for each status."""
         orders = (self._orders[Phase.OPEN, status][Sort.DEADLINE] for status in Status)
         return [deadlines for deadlines in orders if deadlines]
 
     def _keys(self, which: Filter, sort: Sort, after: SortKey | None) -> Iterator[SortKey]:
-        """Those after the given one in their order, of the events in the filter's phase and of its status."""
+        """Returns the keys behind `after`, in their order, of events with the filter's phase and status."""
         orders = (orders[sort] for place, orders in self._orders.items() if which.admits(place))
         return merge(*(keys.irange(after, inclusive=(False, True)) for keys in orders if keys))
 
-    def _found_keys(self, which: Filter, sort: Sort, after: SortKey | None) -> Iterator[SortKey]:
-        """The same, of the events that have the filter's words."""
+    def _matching_keys(self, which: Filter, sort: Sort, after: SortKey | None) -> Iterator[SortKey]:
+        """Returns the same of events that also have the filter's words."""
         found = list(self._listed.values())
         for word in which.words:
             found = [listed for listed in found if word in listed.text]
-        if len(found) > FEW:
+        if len(found) > SORT_MATCHES_BELOW:
             event_ids = {listed.event.event_id for listed in found}
             return (key for key in self._keys(which, sort, after) if abs(key[1]) in event_ids)
         keys = (self._sort_keys[sort](listed.event) for listed in found if which.admits(_place(listed)))
@@ -280,7 +240,11 @@ class EventCatalog:
                     keys[place, sort].append(key(event))
         for (place, sort), added in keys.items():
             self._orders[place][sort].update(added)
-        self.has_changed.set()
+        self._notify()
+
+    def _notify(self) -> None:
+        for on_change in self._subscribers:
+            on_change()
 
     def _remove(self, event_ids: Iterable[int]) -> None:
         for event_id in event_ids:
@@ -294,7 +258,7 @@ def _listed(event: Event, now: datetime, known: ListedEvent | None) -> ListedEve
     if known and (known.event.title, known.event.description) == (event.title, event.description):
         text = known.text
     else:
-        text = folded(f"{event.title}\n{event.description}")
+        text = fold(f"{event.title}\n{event.description}")
     return ListedEvent(event, event.phase(now), text)
 
 

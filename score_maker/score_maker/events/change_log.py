@@ -1,5 +1,7 @@
-"""Which events changed after a position: of each event its last change only. So the log is never longer than the
-catalog, and whoever comes back, after however long, can be told everything, and each event once.
+"""Which events changed after a position; of each event only the last change is kept.
+
+So the log is never longer than the catalog, and a subscriber that comes back after any time gets every changed event,
+and each of them once.
 """
 
 from itertools import islice
@@ -8,7 +10,7 @@ from sortedcontainers import SortedDict
 
 
 class ChangeLog:
-    """`position` counts the changes of this process."""
+    """Positions count the changes of this process."""
 
     def __init__(self) -> None:
         self.position = 0
@@ -17,7 +19,7 @@ class ChangeLog:
         self._positions: dict[int, int] = {}
 
     def record(self, event_id: int) -> None:
-        """The event has changed, or is new."""
+        """Records that the event has changed or is new."""
         self.position += 1
         known = self._positions.get(event_id)
         if known is not None:
@@ -26,16 +28,16 @@ class ChangeLog:
         self._event_ids[self.position] = event_id
 
     def forget(self, event_id: int) -> None:
-        """The event is no more. That is not told as a change: no position until now is known from here on."""
+        """Records that the event is gone. The log cannot express that, so it forgets all positions until now."""
         self.position += 1
         self._known_from = self.position
         del self._event_ids[self._positions.pop(event_id)]
 
     def knows(self, position: int) -> bool:
-        """Whether all that has happened after the position can be told."""
+        """Tells whether the log has everything that has happened after the position."""
         return self._known_from <= position <= self.position
 
     def between(self, after: int, until: int, *, limit: int) -> list[tuple[int, int]]:
-        """(position, event id) of the first changes after one position and until another."""
+        """Returns (position, event id) of the first changes after one position and not beyond another."""
         positions = self._event_ids.irange(after, until, inclusive=(False, True))
         return [(position, self._event_ids[position]) for position in islice(positions, limit)]

@@ -1,23 +1,23 @@
-"""Keeps the catalog as fresh as it can be: from line_provider while that is heard, else from what Redis kept.
+"""Keeps the catalog as fresh as it can be: from line_provider while the watch is connected, otherwise from Redis.
 
-line_provider's watch begins with a snapshot each time it is opened, so a broken watch can have missed nothing once it
-is open again. Until then the catalog is stale and says so; it is never emptied.
+line_provider's watch starts with a snapshot each time it is opened, so a watch that broke has missed nothing once it
+is connected again. Until then the catalog is stale and says so; it is never emptied.
 """
 
 import asyncio
 import random
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Never
 
 import grpc
 import structlog
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from score_maker import metrics
+from score_maker.events import metrics
 from score_maker.events.cache import EventCache
-from score_maker.events.catalog import Event, EventCatalog, Status
+from score_maker.events.catalog import EventCatalog
+from score_maker.events.event import Event
+from score_maker.events.translate import event_of
 from score_maker.storage.redis import UNREACHABLE
 from scoreline.line_provider.v1 import events_pb2
 from scoreline.line_provider.v1.events_pb2_grpc import EventServiceStub
@@ -29,12 +29,12 @@ CACHE_RETRY_SECONDS = 1
 # How long a flushed cache may go unnoticed while no event changes.
 CACHE_CHECK_SECONDS = 15
 LOOKUP_TIMEOUT_SECONDS = 1
-# Some milliseconds, in which no request is answered.
-EVENTS_AT_ONCE = 100
+# Blocks the event loop for a few milliseconds.
+CHUNK = 100
 
 
-class EventUnknowable(Exception):
-    """Whether there is such an event cannot be told: it is not in the catalog, and line_provider does not answer."""
+class EventLookupUnavailable(Exception):
+    """Whether the event exists is unknown: the catalog does not have it, and line_provider does not answer."""
 
 
 class EventFeed:
@@ -44,8 +44,8 @@ class EventFeed:
         self._line_provider = EventServiceStub(channel)
         self._cache = cache
         self._catalog = catalog
-        # Until line_provider is heard.
-        metrics.EVENTS_STALE.set(catalog.is_stale)
+        # Stale until the first snapshot.
+        metrics.STALE.set(catalog.is_stale)
         self._snapshot_taken = asyncio.Event()
         self._messages: dict[int, events_pb2.Event] = {}
         self._unstored: set[int] = set()
@@ -53,19 +53,19 @@ class EventFeed:
 
     async def run(self) -> Never:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_watching())
-            group.create_task(self._keep_storing())
+            group.create_task(self._keep_watching(), name="event-watch")
+            group.create_task(self._keep_storing(), name="event-cache")
         raise AssertionError("its tasks never end")
 
     async def wait_for_snapshot(self, seconds: float) -> bool:
-        """Whether line_provider's first snapshot came within the time."""
+        """Waits for line_provider's first snapshot; returns whether it came in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._snapshot_taken.wait()
         return self._snapshot_taken.is_set()
 
     async def load_from_cache(self) -> None:
-        """Fills the catalog with what an earlier score_maker kept in Redis, if it did."""
+        """Fills the catalog with the events that an earlier score_maker stored in Redis, if there are any."""
         try:
             stored = await self._cache.load()
         except UNREACHABLE as error:
@@ -75,22 +75,23 @@ class EventFeed:
             self._catalog.replace_all(map(event_of, stored))
 
     async def find(self, event_id: int) -> Event | None:
-        """The event; None where there is none. Raises EventUnknowable.
+        """Returns the event, or None if there is none. Raises EventLookupUnavailable.
 
-        What the catalog lacks is asked of line_provider: an event that was made a moment ago is found.
+        line_provider is asked for an event that the catalog lacks, so one that was created a moment ago is found.
         """
         if event := self._catalog.get(event_id):
-            metrics.EVENT_CACHE_HITS.inc()
+            metrics.LOOKUP_HITS.inc()
             return event
         try:
             request = events_pb2.GetEventRequest(event_id=event_id)
             response = await self._line_provider.GetEvent(request, timeout=LOOKUP_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
-            metrics.EVENT_CACHE.labels("vain").inc()
             if error.code() is grpc.StatusCode.NOT_FOUND:
+                metrics.LOOKUPS.labels("not_found").inc()
                 return None
-            raise EventUnknowable from error
-        metrics.EVENT_CACHE.labels("miss").inc()
+            metrics.LOOKUPS.labels("unavailable").inc()
+            raise EventLookupUnavailable from error
+        metrics.LOOKUPS.labels("miss").inc()
         return event_of(response.event)
 
     async def _keep_watching(self) -> Never:
@@ -102,8 +103,8 @@ class EventFeed:
                 reason = f"{error.code().name}: {error.details()}"
             if not self._catalog.is_stale:
                 log.warning("event_watch_lost", reason=reason)
-            self._tell_stale(True)
-            # All of score_maker's processes lose line_provider at once and need not come back at once.
+            self._set_stale(True)
+            # All processes lose line_provider at the same moment; jitter keeps them from coming back at the same one.
             await asyncio.sleep(WATCH_RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
 
     async def _watch(self) -> None:
@@ -111,27 +112,27 @@ class EventFeed:
         request = events_pb2.WatchEventsRequest(in_batches=True)
         async for response in self._line_provider.WatchEvents(request, wait_for_ready=True):
             if response.HasField("snapshot_complete") and snapshot is not None:
-                await self._take_all(snapshot)
+                await self._take_snapshot(snapshot)
                 snapshot = None
-            for event in _told(response):
+            for event in _events_in(response):
                 if snapshot is None:
                     self._take(event)
                 else:
                     _keep_newest(snapshot, event)
 
-    def _tell_stale(self, is_stale: bool) -> None:
+    def _set_stale(self, is_stale: bool) -> None:
         self._catalog.is_stale = is_stale
-        metrics.EVENTS_STALE.set(is_stale)
+        metrics.STALE.set(is_stale)
 
-    async def _take_all(self, messages: dict[int, events_pb2.Event]) -> None:
+    async def _take_snapshot(self, messages: dict[int, events_pb2.Event]) -> None:
         self._messages = messages
-        for _ in self._catalog.replacing(map(event_of, messages.values()), at_once=EVENTS_AT_ONCE):
+        for _ in self._catalog.replacing(map(event_of, messages.values()), at_once=CHUNK):
             await asyncio.sleep(0)
-        self._tell_stale(False)
+        self._set_stale(False)
         self._snapshot_taken.set()
         self._unstored = set(messages)
         self._to_store.set()
-        log.info("event_watch_open", events=len(messages))
+        log.info("event_watch_connected", events=len(messages))
 
     def _take(self, message: events_pb2.Event) -> None:
         _keep_newest(self._messages, message)
@@ -140,10 +141,10 @@ class EventFeed:
         self._to_store.set()
 
     async def _keep_storing(self) -> Never:
-        """Writes changes to Redis, many at a time; all of them where Redis has lost them."""
+        """Writes changes to Redis in batches, and all events if Redis has lost them."""
         await self._snapshot_taken.wait()
         while True:
-            _end_if_cancelled()
+            _raise_if_cancelled()
             with suppress(TimeoutError):
                 async with asyncio.timeout(CACHE_CHECK_SECONDS):
                     await self._to_store.wait()
@@ -163,16 +164,18 @@ class EventFeed:
             await self._cache.replace_all(list(self._messages.values()))
 
 
-def _end_if_cancelled() -> None:
-    """Ends the task that was told to. Of what it calls, redis-py may keep that to itself: it sends by wait_for, which
-    until Python 3.12 swallows a cancellation that comes as it is done."""
+def _raise_if_cancelled() -> None:
+    """Ends a task that was cancelled although the exception got lost.
+
+    redis-py sends by asyncio.wait_for, which until Python 3.12 swallows a cancellation that arrives as it finishes.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
 
 
-def _told(response: events_pb2.WatchEventsResponse) -> Iterable[events_pb2.Event]:
-    """By a line_provider that knows no batches, each event is told alone."""
+def _events_in(response: events_pb2.WatchEventsResponse) -> Iterable[events_pb2.Event]:
+    """A line_provider that does not know batches sends each event alone."""
     return (response.event,) if response.HasField("event") else response.batch.events
 
 
@@ -180,26 +183,3 @@ def _keep_newest(messages: dict[int, events_pb2.Event], message: events_pb2.Even
     known = messages.get(message.event_id)
     if known is None or known.revision <= message.revision:
         messages[message.event_id] = message
-
-
-def event_of(message: events_pb2.Event) -> Event:
-    """The event that line_provider's message describes."""
-    return Event(
-        event_id=message.event_id,
-        title=message.title,
-        description=message.description,
-        starts_at=_utc(message.starts_at),
-        deadline=_utc(message.deadline),
-        status=Status(events_pb2.EventStatus.Name(message.status).removeprefix("EVENT_STATUS_")),
-        cancelled_at=_utc(message.cancelled_at) if message.HasField("cancelled_at") else None,
-        finalized_at=_utc(message.finalized_at) if message.HasField("finalized_at") else None,
-        score_count=message.totals.count,
-        score_sum=message.totals.sum,
-        histogram=tuple(message.totals.histogram),
-        revision=message.revision,
-        created_at=_utc(message.created_at),
-    )
-
-
-def _utc(timestamp: Timestamp) -> datetime:
-    return timestamp.ToDatetime(tzinfo=UTC)

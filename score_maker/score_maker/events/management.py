@@ -1,7 +1,7 @@
-"""line_provider's events as their organisers change them. What is changed comes back to the catalog by the feed."""
+"""line_provider's events as organisers change them. A change comes back to the catalog through the feed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -10,8 +10,8 @@ import grpc
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
-from score_maker.events.catalog import Event
-from score_maker.events.feed import event_of
+from score_maker.events.event import Event
+from score_maker.events.translate import event_of
 from scoreline.line_provider.v1 import events_pb2
 from scoreline.line_provider.v1.events_pb2_grpc import EventServiceStub
 from scoreline_common.telemetry.tracing import traceparent
@@ -23,7 +23,7 @@ IMPORT_TIMEOUT_SECONDS = 30
 
 
 class InvalidField(Exception):
-    """line_provider names a field, and what it must be."""
+    """line_provider rejects a field of the request and says what it must be."""
 
     def __init__(self, field: str, expectation: str) -> None:
         super().__init__(f"{field}: {expectation}")
@@ -32,39 +32,39 @@ class InvalidField(Exception):
 
 
 class NoSuchEvent(Exception):
-    """line_provider has no event of that id."""
+    """line_provider has no event with that id."""
 
 
 class ExternalIdTaken(Exception):
-    """There is an event with that external_id already."""
+    """Another event has that external_id."""
 
 
 class EventUnchangeable(Exception):
     """The event is cancelled, or its result is final."""
 
 
-class LineProviderAway(Exception):
-    """line_provider did not answer; whether it did what it was asked for is not known."""
+class LineProviderUnavailable(Exception):
+    """line_provider did not answer; whether it carried out the request is unknown."""
 
 
-class LineProviderFails(Exception):
-    """line_provider's answer is none that it may give: its fault, or that of its address or token in the settings."""
+class LineProviderFailed(Exception):
+    """line_provider gave an answer outside its contract, or its address or token in the settings is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventDraft:
-    """A new event; with an external id there is never a second one of it."""
+    """A new event. Its external id, if it has one, keeps a repeated request from creating it twice."""
 
     title: str
     description: str
     starts_at: datetime
     deadline: datetime
-    external_id: str | None
+    external_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventEdit:
-    """What is to be otherwise; None leaves a field as it is."""
+    """The fields to change; None leaves a field as it is."""
 
     title: str | None = None
     description: str | None = None
@@ -73,7 +73,7 @@ class EventEdit:
 
 
 class FileFormat(StrEnum):
-    """How a file lists events."""
+    """How a file lists events; AUTO lets line_provider detect it."""
 
     AUTO = "auto"
     FIXTURES = "fixtures"
@@ -89,9 +89,9 @@ _FORMATS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventFile:
-    """A file, and what it does not say: until when its events may be rated, and where its local times are local."""
+    """A file with what it does not say itself: how long events can be rated, and the zone of times without offset."""
 
     content: bytes
     file_format: FileFormat
@@ -106,9 +106,9 @@ class BadRow:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What became of a file; of the bad rows only the first are named."""
+    """What became of a file. `bad` counts all rows that are no events; `bad_rows` has the first of them."""
 
     created_event_ids: Sequence[int]
     existing: int
@@ -117,40 +117,33 @@ class ImportReport:
 
 
 class EventManagement:
-    """Asks line_provider with its admin token. Every method raises LineProviderAway and LineProviderFails, and those
-    of the errors above that its arguments can cause."""
+    """Calls line_provider with its admin token.
+
+    Every method raises LineProviderUnavailable, LineProviderFailed, and those of the errors above that its arguments
+    can cause.
+    """
 
     def __init__(self, channel: grpc.aio.Channel, admin_token: str) -> None:
         self._line_provider = EventServiceStub(channel)
         self._metadata = (("authorization", f"Bearer {admin_token}"),)
 
     async def create(self, draft: EventDraft) -> Event:
-        request = events_pb2.CreateEventRequest(
-            title=draft.title, description=draft.description, external_id=draft.external_id or ""
-        )
-        request.starts_at.FromDatetime(draft.starts_at)
-        request.deadline.FromDatetime(draft.deadline)
-        return event_of((await self._ask(self._line_provider.CreateEvent, request)).event)
+        request = events_pb2.CreateEventRequest()
+        _set_fields(request, draft)
+        return event_of((await self._call(self._line_provider.CreateEvent, request)).event)
 
     async def update(self, event_id: int, edit: EventEdit) -> Event:
         request = events_pb2.UpdateEventRequest(event_id=event_id)
-        for name in ("title", "description"):
-            if (text := getattr(edit, name)) is not None:
-                setattr(request, name, text)
-                request.update_mask.paths.append(name)
-        for name in ("starts_at", "deadline"):
-            if (time := getattr(edit, name)) is not None:
-                getattr(request, name).FromDatetime(time)
-                request.update_mask.paths.append(name)
-        return event_of((await self._ask(self._line_provider.UpdateEvent, request)).event)
+        request.update_mask.paths.extend(_set_fields(request, edit))
+        return event_of((await self._call(self._line_provider.UpdateEvent, request)).event)
 
     async def cancel(self, event_id: int) -> Event:
-        """One that is cancelled already stays as it is."""
+        """Cancels the event; one that is cancelled already stays as it is."""
         request = events_pb2.CancelEventRequest(event_id=event_id)
-        return event_of((await self._ask(self._line_provider.CancelEvent, request)).event)
+        return event_of((await self._call(self._line_provider.CancelEvent, request)).event)
 
     async def import_file(self, file: EventFile) -> ImportReport:
-        """Creates what the file lists and is not there yet."""
+        """Creates the events of the file that do not exist yet."""
         rate_until = Duration()
         rate_until.FromTimedelta(file.rate_until)
         request = events_pb2.ImportEventsRequest(
@@ -160,7 +153,7 @@ class EventManagement:
             time_zone=file.time_zone,
             source_name=file.source_name,
         )
-        answer = await self._ask(self._line_provider.ImportEvents, request, timeout=IMPORT_TIMEOUT_SECONDS)
+        answer = await self._call(self._line_provider.ImportEvents, request, timeout=IMPORT_TIMEOUT_SECONDS)
         return ImportReport(
             created_event_ids=list(answer.created_event_ids),
             existing=answer.existing_count,
@@ -168,19 +161,30 @@ class EventManagement:
             bad_rows=[BadRow(bad.place, bad.reason) for bad in answer.bad_rows],
         )
 
-    async def _ask(self, method: Any, request: Any, *, timeout: float = TIMEOUT_SECONDS) -> Any:  # noqa: ASYNC109 - gRPC's
+    async def _call(self, method: Any, request: Any, *, timeout: float = TIMEOUT_SECONDS) -> Any:  # noqa: ASYNC109 - gRPC's
         metadata = [*self._metadata]
         if request_id := structlog.contextvars.get_contextvars().get("request_id"):
             metadata.append(("x-request-id", request_id))
-        if followed := traceparent():
-            metadata.append(("traceparent", followed))
+        if parent := traceparent():
+            metadata.append(("traceparent", parent))
         try:
             return await method(request, timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
-            raise _told(error) from error
+            raise _exception_of(error) from error
 
 
-def _told(error: grpc.aio.AioRpcError) -> Exception:
+def _set_fields(request: Any, values: EventDraft | EventEdit) -> list[str]:
+    """Copies the fields that are given to the request's fields of the same name; returns their names."""
+    given = {field.name: value for field in fields(values) if (value := getattr(values, field.name)) is not None}
+    for name, value in given.items():
+        if isinstance(value, datetime):
+            getattr(request, name).FromDatetime(value)
+        else:
+            setattr(request, name, value)
+    return list(given)
+
+
+def _exception_of(error: grpc.aio.AioRpcError) -> Exception:
     details = error.details() or ""
     match error.code():
         case grpc.StatusCode.INVALID_ARGUMENT:
@@ -193,7 +197,7 @@ def _told(error: grpc.aio.AioRpcError) -> Exception:
         case grpc.StatusCode.FAILED_PRECONDITION:
             return EventUnchangeable(details)
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
-            return LineProviderAway(f"{error.code().name}: {details}")
+            return LineProviderUnavailable(f"{error.code().name}: {details}")
         case code:
-            log.error("line_provider_fails", code=code.name, details=details)
-            return LineProviderFails(f"{code.name}: {details}")
+            log.error("line_provider_failed", code=code.name, details=details)
+            return LineProviderFailed(f"{code.name}: {details}")

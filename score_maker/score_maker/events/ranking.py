@@ -1,19 +1,18 @@
-"""The order of `top`: an average that few ratings cannot carry far."""
+"""The order `top`: a Bayesian average, which a few ratings do not move far."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What is taken for granted of an event before anybody rates it: `weight` ratings whose average is `mean`."""
+    """The ratings that every event is given in advance: `weight` ratings with the average `mean`."""
 
     mean: float = 3.0
     weight: float = 10.0
 
 
 def bayesian_average(score_sum: int, score_count: int, prior: Prior) -> float:
-    """The average of the ratings and of those that the prior stands for; 0, which is below every rating, where nobody
-    has rated."""
+    """Returns the average of the ratings together with the prior's; 0, below every rating, if there are none."""
     if score_count == 0:
         return 0.0
     return (prior.weight * prior.mean + score_sum) / (prior.weight + score_count)

@@ -1,16 +1,16 @@
-"""/healthz: the process lives. /readyz: it can take ratings, which needs its database and nothing else. /metrics."""
+"""/healthz: the event loop runs. /readyz: this process can take ratings. /metrics: for Prometheus."""
 
 import asyncio
 from typing import Literal
 
 from fastapi import APIRouter, Response, status
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from score_maker import metrics
-from score_maker.composition import AppState, State
+from score_maker.http import metrics
+from score_maker.http.dependencies import Services
 from score_maker.storage.redis import UNREACHABLE
 from scoreline_common.database import autocommit
 
@@ -18,7 +18,7 @@ router = APIRouter(tags=["health"])
 
 CHECK_SECONDS = 2
 
-Check = Literal["ok", "away"]
+Check = Literal["ok", "unreachable"]
 
 
 class Health(BaseModel):
@@ -30,53 +30,61 @@ class Readiness(BaseModel):
     database: Check
     line_provider: Check
     redis: Check
+    ended_task: str | None = Field(
+        description="The background task that ended by itself, for which this process is about to stop; null normally"
+    )
 
 
 @router.get("/healthz")
 async def healthz() -> Health:
-    """The process answers."""
+    """The event loop of this process runs. A process whose loop hangs does not answer, and ends itself."""
     return Health()
 
 
 @router.get("/readyz", responses={status.HTTP_503_SERVICE_UNAVAILABLE: {"model": Readiness}})
-async def readyz(state: State, response: Response) -> Readiness:
-    """Ratings can be taken. Without line_provider or Redis they can too, and what they do without is reported."""
-    result = await readiness(state)
-    if result.database == "away":
+async def readyz(services: Services, response: Response) -> Readiness:
+    """Ratings can be taken: the database answers and all background tasks run.
+
+    line_provider and Redis are reported, but ratings can be taken without them.
+    """
+    result = await readiness(services)
+    if result.status == "not ready":
         response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     return result
 
 
 @router.get("/metrics", include_in_schema=False)
-async def tell_metrics() -> Response:
-    """For Prometheus: of all processes that serve on this port."""
+async def show_metrics() -> Response:
+    """The metrics of all processes that serve on this port."""
     return Response(generate_latest(metrics.registry()), media_type=CONTENT_TYPE_LATEST)
 
 
-async def readiness(state: AppState) -> Readiness:
-    """Whether this process can take ratings, and what it does without."""
-    database, redis = await asyncio.gather(_database(state), _redis(state))
+async def readiness(services: Services) -> Readiness:
+    """Returns whether this process can take ratings, and what it has to do without."""
+    database, redis = await asyncio.gather(_database(services), _redis(services))
+    ended_task = services.background.failed_task
     return Readiness(
-        status="ready" if database == "ok" else "not ready",
+        status="ready" if database == "ok" and ended_task is None else "not ready",
         database=database,
-        line_provider="away" if state.catalog.is_stale else "ok",
+        line_provider="unreachable" if services.catalog.is_stale else "ok",
         redis=redis,
+        ended_task=ended_task,
     )
 
 
-async def _database(state: AppState) -> Check:
+async def _database(services: Services) -> Check:
     try:
-        async with asyncio.timeout(CHECK_SECONDS), autocommit(state.engine) as connection:
+        async with asyncio.timeout(CHECK_SECONDS), autocommit(services.engine) as connection:
             await connection.execute(text("SELECT 1"))
     except (SQLAlchemyError, OSError, TimeoutError):
-        return "away"
+        return "unreachable"
     return "ok"
 
 
-async def _redis(state: AppState) -> Check:
+async def _redis(services: Services) -> Check:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await state.redis.ping()
+            await services.redis.ping()
     except UNREACHABLE:
-        return "away"
+        return "unreachable"
     return "ok"

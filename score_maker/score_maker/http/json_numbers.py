@@ -2,5 +2,5 @@
 
 
 def whole(value: object) -> object:
-    """To JSON, 4.0 is the same number as 4."""
+    """Returns 4 for 4.0, which is the same number in JSON."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the operations say of themselves, and what holds for all of them."""
+"""The OpenAPI document: the descriptions that apply to all operations, security, and the schemas of problems."""
 
 from typing import Any
 
@@ -13,25 +13,25 @@ from score_maker.settings import Settings
 _DESCRIPTION = """
 Rate live events from 1 to 5, change your mind until the deadline, and see what everyone's ratings add up to.
 
-A rating is answered once it is stored for good, and `pending` until line_provider, which owns the events, has applied
-it. {identity} Errors are [problem+json](https://www.rfc-editor.org/rfc/rfc9457), and the address in `type` explains
+A response to a rating means that it is stored durably; it is `pending` until line_provider, which owns the events, has
+applied it. {identity} Errors are [problem+json](https://www.rfc-editor.org/rfc/rfc9457); the address in `type` explains
 them.
 """
 _IDENTITY = {
-    "anonymous": "Browsers are told apart by a cookie; other clients ask `POST /raters` for a token.",
+    "anonymous": "Browsers are identified by a cookie; other clients ask `POST /raters` for a token.",
     "jwt": "Raters send a token of the issuer that this service trusts.",
 }
 _TAGS = {
     "events": "What can be rated, and what the ratings add up to.",
-    "scores": "Your ratings: give, change, withdraw, and see what became of them.",
-    "raters": "Who rates.",
-    "health": "For whoever runs the service.",
-    "operations": "The saga as it goes, and the events: for the operators, with their token.",
+    "scores": "Your ratings: give, change and withdraw them, and see what became of them.",
+    "raters": "Identities of raters.",
+    "health": "For those who run the service.",
+    "operations": "The state of the saga, and the events: for operators, with their token.",
 }
 _OPERATOR = {
     "type": "http",
     "scheme": "bearer",
-    "description": "The operators' token, which the service was given as SCORE_MAKER_ADMIN_TOKEN",
+    "description": "The operators' token: the setting SCORE_MAKER_ADMIN_TOKEN",
 }
 _BEARER = {
     "anonymous": {"type": "http", "scheme": "bearer", "description": "A token of `POST /raters`"},
@@ -46,12 +46,12 @@ _COOKIE = {
     "type": "apiKey",
     "in": "cookie",
     "name": COOKIE,
-    "description": "Set by the answer to a browser's first rating. It goes along with no request from another site.",
+    "description": "Set by the response to a browser's first rating. Browsers do not send it from other sites.",
 }
 
 
 def described(settings: Settings) -> dict[str, Any]:
-    """What FastAPI is told when it is made."""
+    """Returns the arguments for FastAPI's constructor."""
     absent = {"raters"} if settings.identity == "jwt" else set()
     if settings.admin_token is None:
         absent.add("operations")
@@ -63,13 +63,13 @@ def described(settings: Settings) -> dict[str, Any]:
         "openapi_tags": [{"name": name, "description": text} for name, text in tags.items()],
         "responses": problems.responses(INTERNAL_ERROR),
         "generate_unique_id_function": _operation_id,
-        # As the address that the document came from has it, whatever is in front.
+        # Relative to the address that the document was loaded from, whatever proxy is in front.
         "servers": [{"url": "/"}],
     }
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Adds to the app's document who may do what, and what problems look like."""
+    """Adds security and the schemas of problems to the app's document."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _add_security(document: dict[str, Any], settings: Settings) -> None:
-    """Whatever may answer 401 looks at who asks. Only with an issuer's tokens is anything refused to nobody."""
+    """Operations that may answer 401 identify the caller. Only with an issuer's tokens do some require that."""
     document["components"]["securitySchemes"] = {"bearer": _BEARER[settings.identity]}
     ways: list[dict[str, list[str]]] = [{"bearer": []}]
     if settings.identity == "anonymous":

@@ -1,92 +1,113 @@
-"""Which rater a subject of the issuer is: an id in a row, so that nothing is left of the link once it is deleted.
+"""Which rater a subject of the issuer is: an id in a row, so that deleting the row leaves nothing of the link.
 
-The row is made at the subject's first rating, and forgetting the rater deletes it; from then on the subject is another
-rater. So whatever has read a row may hold a forgotten id, here or in another process. That is found out where it
-matters: the statement that accepts ratings accepts none under a forgotten id, and reads look for the row themselves.
+The row is made at the subject's first rating, and erasing the rater deletes it; from then on the subject is another
+rater. So whoever has read a row may hold the id of an erased rater, in this process or another. The statements that
+matter find that out: the one that accepts submissions refuses an erased id, and reads join with the row themselves.
 """
 
 import asyncio
+import hmac
 from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Self
 from uuid import UUID
 
 from sqlalchemy import ScalarSelect, Select, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from score_maker.identity.anonymous import Rater, Subject, new_rater_id
+from score_maker.identity.anonymous import Rater, new_rater_id
 from score_maker.storage.tables import raters
 from scoreline_common.database import autocommit
 
-# However many newcomers there are, the other connections are for the ratings of those who are known.
-_ASKING_AT_ONCE = 2
-_LONGEST_SECONDS = 5.0
+# However many newcomers there are, the other connections stay free for the ratings of known raters.
+_CONCURRENT_QUERIES = 2
+_TIMEOUT_SECONDS = 5.0
 
-# Of several at once, one makes the row and all are answered with it.
+# Of several concurrent statements, one makes the row and all return it.
 _MAKE = text("""
     INSERT INTO raters AS known (subject_key, rater_id)
     VALUES (:subject_key, :rater_id)
     ON CONFLICT (subject_key) DO UPDATE
-    SET rater_id = CASE known.rater_id WHEN :forgotten THEN excluded.rater_id ELSE known.rater_id END
+    SET rater_id = CASE known.rater_id WHEN :erased THEN excluded.rater_id ELSE known.rater_id END
     RETURNING rater_id
 """)
 
 
-class IssuedRaters:
-    """Knows the rater of each subject, and those of the `capacity` subjects that came last without asking for it.
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A person whom the issuer knows. Only a row in `raters` says which rater that is.
 
-    Its methods raise what a database that cannot be reached does. `forgotten` is an id that was found to be a forgotten
-    rater's: the answer is another one.
+    The key is the same for the same issuer, subject and secret key, and different for any other. Without the secret key
+    nobody can compute it or test whose it is.
+    """
+
+    key: bytes
+
+    @classmethod
+    def of(cls, issuer: str, subject: str, secret_key: str) -> Self:
+        """Raises ValueError if the subject is not text that can be encoded."""
+        # A space ends the issuer, which is an address and has none. Nothing else is signed with this prefix.
+        named = f"subject of issuer {issuer} {subject}".encode()
+        return cls(hmac.digest(secret_key.encode(), named, "sha256"))
+
+
+class Accounts:
+    """The rater of each subject. The `capacity` subjects used most recently are cached.
+
+    Methods raise the database's errors if it is unreachable. `erased` is an id that turned out to belong to an erased
+    rater; another id is returned then.
     """
 
     def __init__(self, engine: AsyncEngine, *, capacity: int = 100_000) -> None:
         self._engine = engine
         self._capacity = capacity
-        self._remembered: OrderedDict[bytes, UUID] = OrderedDict()
-        self._asking = asyncio.Semaphore(_ASKING_AT_ONCE)
+        self._cached: OrderedDict[bytes, UUID] = OrderedDict()
+        self._queries = asyncio.Semaphore(_CONCURRENT_QUERIES)
 
-    async def get(self, subject: Subject, *, forgotten: UUID | None = None) -> UUID | None:
-        """The subject's rater, who may have been forgotten since; None where it has none."""
-        remembered = self._remembered.get(subject.key)
-        if remembered is not None and remembered != forgotten:
-            self._remembered.move_to_end(subject.key)
-            return remembered
+    async def get(self, subject: Subject, *, erased: UUID | None = None) -> UUID | None:
+        """Returns the subject's rater, who may have been erased since; None if it has none."""
+        cached = self._cached.get(subject.key)
+        if cached is not None and cached != erased:
+            self._cached.move_to_end(subject.key)
+            return cached
         found = await self.look_up(subject)
-        if found is None or found == forgotten:
+        if found is None or found == erased:
             return None
-        self._remember(subject, found)
+        self._cache(subject, found)
         return found
 
-    async def get_or_make(self, subject: Subject, *, forgotten: UUID | None = None) -> UUID:
-        """The subject's rater, who may have been forgotten since; a new one where it has none."""
-        known = await self.get(subject, forgotten=forgotten)
+    async def get_or_make(self, subject: Subject, *, erased: UUID | None = None) -> UUID:
+        """Returns the subject's rater, who may have been erased since; makes one if it has none."""
+        known = await self.get(subject, erased=erased)
         if known is not None:
             return known
-        values = {"subject_key": subject.key, "rater_id": new_rater_id(), "forgotten": forgotten}
-        async with asyncio.timeout(_LONGEST_SECONDS), self._asking, autocommit(self._engine) as connection:
+        values = {"subject_key": subject.key, "rater_id": new_rater_id(), "erased": erased}
+        async with asyncio.timeout(_TIMEOUT_SECONDS), self._queries, autocommit(self._engine) as connection:
             made: UUID = (await connection.scalars(_MAKE, values)).one()
-        self._remember(subject, made)
+        self._cache(subject, made)
         return made
 
     async def look_up(self, subject: Subject) -> UUID | None:
-        """The subject's rater as the database has it now. None is remembered of it."""
-        self._remembered.pop(subject.key, None)
-        async with asyncio.timeout(_LONGEST_SECONDS), self._asking, autocommit(self._engine) as connection:
+        """Returns the subject's rater as the database has it now, and caches nothing."""
+        self._cached.pop(subject.key, None)
+        async with asyncio.timeout(_TIMEOUT_SECONDS), self._queries, autocommit(self._engine) as connection:
             found: UUID | None = await connection.scalar(_select(subject))
         return found
 
-    def _remember(self, subject: Subject, rater_id: UUID) -> None:
-        self._remembered[subject.key] = rater_id
-        self._remembered.move_to_end(subject.key)
-        if len(self._remembered) > self._capacity:
-            self._remembered.popitem(last=False)
+    def _cache(self, subject: Subject, rater_id: UUID) -> None:
+        self._cached[subject.key] = rater_id
+        self._cached.move_to_end(subject.key)
+        if len(self._cached) > self._capacity:
+            self._cached.popitem(last=False)
 
 
-def whose(rater: Rater | Subject) -> UUID | ScalarSelect[UUID]:
-    """For reading scores: the rater's id, or a query for that which the subject has by then."""
+def id_of(rater: Rater | Subject) -> UUID | ScalarSelect[UUID]:
+    """For queries of scores: the rater's id, or a subquery for the one that the subject has when the query runs."""
     return rater.id if isinstance(rater, Rater) else _select(rater).scalar_subquery()
 
 
 async def unlink(connection: AsyncConnection, rater_id: UUID) -> None:
-    """Deletes what leads from a subject to the rater, if anything does."""
+    """Deletes the link from a subject to the rater, if there is one."""
     await connection.execute(delete(raters).where(raters.c.rater_id == rater_id))
 
 

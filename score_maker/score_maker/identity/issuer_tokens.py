@@ -1,7 +1,7 @@
-"""Tokens of somebody else's: a JWT is good where the issuer's own key has signed it for this service.
+"""JWTs of a trusted issuer: a token is valid if the issuer's own key has signed it for this service.
 
-The issuer is asked for its keys in the background, never for a token. While it cannot be reached the keys that it gave
-last stay good; a token signed with another one is then neither accepted nor called wrong.
+The issuer's keys are fetched in the background; it is never asked about a token. While it is unreachable, the last keys
+stay valid; a token signed with another key is then neither accepted nor called invalid.
 """
 
 import asyncio
@@ -15,34 +15,34 @@ import httpx
 import jwt
 import structlog
 
-from score_maker.identity.anonymous import Subject
+from score_maker.identity.accounts import Subject
 
 log = structlog.get_logger(__name__)
 
-# Those where whoever can check a signature cannot make one.
+# Asymmetric algorithms only: being able to verify a signature must not mean being able to make one.
 ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"},
 )
 MAX_TOKEN_LENGTH = 8 * 1024
-# A key that the issuer has withdrawn is good for at most this long, as long as the issuer answers.
+# A key that the issuer has withdrawn stays valid for at most this long while the issuer answers.
 REFRESH_SECONDS = 300.0
-# The issuer is asked this often at most, however many unknown keys are named.
+# The issuer is asked at most this often, however many tokens name unknown keys.
 PAUSE_SECONDS = 5.0
 TIMEOUT_SECONDS = 5.0
-# How long a request with an unknown key waits to learn whether it is a new one.
+# How long a request whose token names an unknown key waits for the issuer's current keys.
 WAIT_SECONDS = 2.0
 
 
 class UnacceptableToken(Exception):
-    """The token is not one of the issuer's for this service and this moment; the message says why."""
+    """The issuer has not issued the token for this service, or not for now; the message says why."""
 
 
 class CannotVerify(Exception):
-    """Whether the token is good cannot be told now."""
+    """Whether the token is valid cannot be decided now."""
 
 
 class IssuerKeys:
-    """The issuer's public keys, as its JWKS document has them. `run` never returns; `find` may be used beside it."""
+    """The public keys in the issuer's JWKS document. `run` never returns; `find` may be used beside it."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client = client
@@ -51,20 +51,20 @@ class IssuerKeys:
         self._read_at = -math.inf
         self._tried_at = -math.inf
         self._reading: asyncio.Task[None] | None = None
-        self._is_away = False
+        self._is_unreachable = False
 
     async def run(self) -> Never:
         while True:
             await self._read_once()
-            await asyncio.sleep(PAUSE_SECONDS if self._is_away else REFRESH_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS if self._is_unreachable else REFRESH_SECONDS)
 
     async def find(self, key_id: str | None) -> dict[str, Any] | None:
-        """The key of this name, or the only one where a token names none; None where the issuer has no such key.
+        """Returns the key with this id, or the only key if a token names none; None if the issuer has no such key.
 
-        Raises CannotVerify where that cannot be told.
+        Raises CannotVerify if that cannot be decided now.
         """
         now = asyncio.get_running_loop().time()
-        # Issuers publish a key before they sign with it: one that was not there a moment ago is none of theirs.
+        # Issuers publish a key before they sign with it: a key that was missing a moment ago is not the issuer's.
         if (key := self._known(key_id)) or self._read_at > now - PAUSE_SECONDS:
             return key
         with suppress(TimeoutError):
@@ -80,7 +80,7 @@ class IssuerKeys:
         return next((key for key in self._keys if key.get("kid") == key_id), None)
 
     async def _read_once(self) -> None:
-        """Reads the keys, together with whoever else wants that; not at all where it was tried a moment ago."""
+        """Fetches the keys, shared with concurrent callers; does nothing if that was tried a moment ago."""
         if self._reading is None:
             now = asyncio.get_running_loop().time()
             if now - self._tried_at < PAUSE_SECONDS:
@@ -96,20 +96,20 @@ class IssuerKeys:
             response.raise_for_status()
             self._keys = _signing_keys(response.json())
         except (httpx.HTTPError, ValueError, TimeoutError) as error:
-            if not self._is_away:
+            if not self._is_unreachable:
                 log.warning("issuer_keys_unreachable", url=self._url, error=str(error) or type(error).__name__)
-            self._is_away = True
+            self._is_unreachable = True
         else:
-            if self._is_away:
+            if self._is_unreachable:
                 log.warning("issuer_keys_reached", url=self._url)
-            self._is_away = False
+            self._is_unreachable = False
             self._read_at = asyncio.get_running_loop().time()
         finally:
             self._reading = None
 
 
-class IssuedTokens:
-    """Tells whose tokens are."""
+class IssuerTokens:
+    """Verifies the issuer's tokens."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ class IssuedTokens:
         self._secret_key = secret_key
 
     async def read(self, token: str) -> Subject:
-        """Whose token this is. Raises UnacceptableToken and CannotVerify."""
+        """Returns the subject of the token. Raises UnacceptableToken and CannotVerify."""
         if len(token) > MAX_TOKEN_LENGTH:
             raise UnacceptableToken(f"It is longer than {MAX_TOKEN_LENGTH} characters")
         try:
@@ -152,13 +152,13 @@ class IssuedTokens:
             if not claims["sub"]:
                 raise UnacceptableToken("It names no subject")
             return Subject.of(self._issuer, claims["sub"], self._secret_key)
-        # ValueError: what is no text in UTF-8, in the token or for a subject.
+        # ValueError: something in the token, or the subject, is not valid UTF-8.
         except (jwt.PyJWTError, ValueError) as error:
             raise UnacceptableToken(str(error)) from None
 
 
 def _signing_keys(document: object) -> list[dict[str, Any]]:
-    """The public keys of a JWKS document. Raises ValueError where it has none, which no issuer means."""
+    """Returns the public keys of a JWKS document. Raises ValueError if there are none, which no issuer intends."""
     listed = document.get("keys") if isinstance(document, dict) else None
     keys = [
         key

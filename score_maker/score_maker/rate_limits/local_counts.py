@@ -1,7 +1,8 @@
-"""How much of a limit each rater or address has used, as far as one process knows, and what it need not ask about.
+"""Local sliding-window counters: how much of a limit each rater or address has used, as far as this process knows.
 
-Most write too little to be worth a question to Redis, which counts for all processes: it hears of a write once more
-than a twentieth of the limit are unheard of, and is waited for once half of the limit is used.
+Redis counts for all processes together, but most raters write too little to be worth a request to it. A local counter
+is synced with Redis once more than SYNC_AT_FRACTION of the limit is unsynced, and Redis is asked before a write is
+admitted once half of the limit is used.
 """
 
 from collections import OrderedDict
@@ -13,81 +14,83 @@ from limits import RateLimitItem
 
 Subject = Literal["rater", "address"]
 
-# One in so many of a limit may be counted here before Redis hears of it.
-PORTIONS = 20
-# Some 300 bytes each.
-MOST_KNOWN = 100_000
+# The share of a limit that one process may admit before Redis knows of it.
+SYNC_AT_FRACTION = 1 / 20
+# A counter takes some 300 bytes.
+MAX_COUNTERS = 100_000
 
 
-class WriteCounts:
-    """The counts of one limit. Those who are too many to be known are forgotten, the longest known first; `tell` is
-    called with whom Redis must hear of before."""
+class LocalCounts:
+    """The counters of one limit. Beyond `max_counters` the oldest is evicted.
+
+    `on_evict` is called with an evicted counter that must be synced first.
+    """
 
     def __init__(
         self,
         subject: Subject,
         limit: RateLimitItem,
-        tell: Callable[["WriteCount"], None],
+        on_evict: Callable[["LocalCount"], None],
         *,
-        most_known: int = MOST_KNOWN,
+        max_counters: int = MAX_COUNTERS,
     ) -> None:
         self.subject: Subject = subject
         self.limit = limit
-        self.seconds = limit.get_expiry()
-        self.near = limit.amount // 2
-        self.portion = limit.amount // PORTIONS
-        self._tell = tell
-        self._most_known = most_known
-        self._known: OrderedDict[str, WriteCount] = OrderedDict()
+        self.window_seconds = limit.get_expiry()
+        self.ask_from = limit.amount // 2
+        self.sync_above = int(limit.amount * SYNC_AT_FRACTION)
+        self._on_evict = on_evict
+        self._max_counters = max_counters
+        self._counters: OrderedDict[str, LocalCount] = OrderedDict()
 
-    def of(self, name: str, now: float) -> "WriteCount":
-        """Of the rater or address of that name; `now` is in seconds, of any clock that only goes forward."""
-        count = self._known.get(name)
+    def of(self, name: str, now: float) -> "LocalCount":
+        """Returns the counter of the rater or address; `now` is in seconds of any monotonic clock."""
+        count = self._counters.get(name)
         if count is None:
-            if len(self._known) >= self._most_known:
-                _, forgotten = self._known.popitem(last=False)
-                if forgotten.is_new(now):
-                    self._tell(forgotten)
-            count = self._known[name] = WriteCount(self, name, now + self.seconds)
+            if len(self._counters) >= self._max_counters:
+                _, evicted = self._counters.popitem(last=False)
+                if evicted.must_sync_before_eviction(now):
+                    self._on_evict(evicted)
+            count = self._counters[name] = LocalCount(self, name, now + self.window_seconds)
         return count
 
 
 @dataclass(eq=False, slots=True)
-class WriteCount:
-    """`used` is what counts against the limit until `known_until`, with what Redis has not heard of."""
+class LocalCount:
+    """`used` counts against the limit until `valid_until`; it includes `unsynced`, which Redis does not know yet."""
 
-    limited: WriteCounts
+    limited: LocalCounts
     name: str
-    known_until: float
+    valid_until: float
     used: int = 0
-    unheard_of: int = 0
+    unsynced: int = 0
 
     def is_far_from_limit(self, now: float) -> bool:
-        """Whether one more can be admitted without asking."""
-        if now > self.known_until:
-            # All that Redis has counted lies behind the window by now.
-            self.learn(0, now)
-        return self.used < self.limited.near
+        """Tells whether one more write can be admitted without asking Redis."""
+        if now > self.valid_until:
+            # Everything that Redis has counted is outside the window by now.
+            self.apply_remote_count(0, now)
+        return self.used < self.limited.ask_from
 
     def admit(self) -> bool:
-        """Counts one; answers whether Redis should hear of it now."""
+        """Counts one write; returns whether the counter should be synced now."""
         self.used += 1
-        self.unheard_of += 1
-        return self.unheard_of > self.limited.portion
+        self.unsynced += 1
+        return self.unsynced > self.limited.sync_above
 
-    def hand_over(self) -> int:
-        """How many Redis is told of now."""
-        unheard_of, self.unheard_of = self.unheard_of, 0
-        return unheard_of
+    def take_unsynced(self) -> int:
+        """Returns how many writes to add in Redis now."""
+        unsynced, self.unsynced = self.unsynced, 0
+        return unsynced
 
-    def learn(self, counted: int, now: float) -> None:
-        """What Redis has counted by now."""
-        self.used = counted + self.unheard_of
-        self.known_until = now + self.limited.seconds
+    def apply_remote_count(self, counted: int, now: float) -> None:
+        """Takes over what Redis has counted by now."""
+        self.used = counted + self.unsynced
+        self.valid_until = now + self.limited.window_seconds
 
-    def is_new(self, now: float) -> bool:
-        """Whether it may hide writes faster than the limit allows if it is forgotten now.
+    def must_sync_before_eviction(self, now: float) -> bool:
+        """Tells whether evicting it now could hide writes faster than the limit allows.
 
-        A portion of the limit in at least the same portion of the window is no faster.
+        SYNC_AT_FRACTION of the limit within at least the same fraction of the window is no faster than the limit.
         """
-        return self.unheard_of > 0 and self.known_until - now > self.limited.seconds * (1 - 1 / PORTIONS)
+        return self.unsynced > 0 and self.valid_until - now > self.limited.window_seconds * (1 - SYNC_AT_FRACTION)

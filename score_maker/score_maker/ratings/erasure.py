@@ -1,10 +1,10 @@
-"""Forgetting a rater: whatever can still be withdrawn is, and nothing leads from the person to the rest any more.
+"""Erasing a rater: what can still be withdrawn is withdrawn, and nothing links the person to the rest any more.
 
-The wish is recorded first; from that commit on nothing is accepted from the rater, nor shown to whoever holds their
-token. Then each of their ratings is withdrawn as its rater would: line_provider, which alone knows for certain, grants
-it where the event is open, and elsewhere rejects it, so that the rating counts on. Whoever does this may die on the
-way, and a rating may have been on its way in just then: arq_worker goes over it again until neither is possible.
-Why this is enough is in docs/forgetting.md.
+The request is recorded first; from that commit on nothing is accepted from the rater, nor shown to the holder of their
+token. Then each of their ratings is withdrawn as the rater would do it: line_provider, which alone knows for certain,
+applies the withdrawal if the event is open, and rejects it otherwise, so that the rating still counts. The process may
+die on the way, and a rating may have been in flight: arq_worker repeats this until neither is possible any more.
+docs/erasure.md explains why this is enough.
 """
 
 from datetime import timedelta
@@ -15,9 +15,10 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from score_maker.identity import accounts
+from score_maker.storage import channels
 
 BATCH = 500
-# Longer than a transaction may take: what it has accepted before the wish was recorded is committed by then.
+# Longer than a transaction may take: what it accepted before the request was recorded is committed by then.
 IN_FLIGHT = timedelta(minutes=2)
 
 _STANDING = text("SELECT event_id FROM scores WHERE rater_id = :rater_id AND value IS NOT NULL")
@@ -29,9 +30,9 @@ _RECORD = text("""
     RETURNING true
 """)
 
-# A rating that stands again since its withdrawal was rejected counts for good. Rows are locked in the order in which
-# everybody locks them.
-_WITHDRAW = text("""
+# A rating that stands again because its withdrawal was rejected counts for good. Rows are locked in the order in which
+# all transactions lock them.
+_WITHDRAW = text(f"""
     WITH standing AS (
         SELECT event_id, rater_id
         FROM scores JOIN forgotten_raters USING (rater_id)
@@ -56,8 +57,8 @@ _WITHDRAW = text("""
         RETURNING id
     )
     SELECT count(*)
-    FROM queued CROSS JOIN (SELECT pg_notify('scores_outbox', '')) AS woken
-""")
+    FROM queued CROSS JOIN (SELECT pg_notify('{channels.OUTBOX}', '')) AS notified
+""")  # noqa: S608 - the fragments are our own
 
 _UNFINISHED = text("SELECT rater_id FROM forgotten_raters WHERE finished_at IS NULL ORDER BY forgotten_at LIMIT :limit")
 
@@ -66,10 +67,11 @@ _FINISH = text("""
 """).bindparams(bindparam("in_flight", type_=INTERVAL))
 
 
-async def forget(engine: AsyncEngine, rater_id: UUID) -> list[int]:
-    """Has the rater forgotten; answers with the events of which a rating of theirs stood, if it was not done before.
+async def erase(engine: AsyncEngine, rater_id: UUID) -> list[int]:
+    """Records the erasure request and withdraws the rater's ratings; repeating it is safe.
 
-    Once it has answered, every withdrawal that can be is on its way. Repeating it is safe.
+    Returns the ids of the events on which the rater had a rating, or none if the request was recorded before. When it
+    returns, every withdrawal that is possible is in the outbox.
     """
     async with engine.begin() as connection:
         events = (await connection.scalars(_STANDING, {"rater_id": rater_id})).all()
@@ -80,7 +82,7 @@ async def forget(engine: AsyncEngine, rater_id: UUID) -> list[int]:
 
 
 async def finish(engine: AsyncEngine) -> int:
-    """Withdraws what is left of forgotten raters; answers how many ratings that were."""
+    """Withdraws what is left of erased raters; returns how many ratings that were."""
     async with engine.connect() as connection:
         unfinished = (await connection.scalars(_UNFINISHED, {"limit": BATCH})).all()
     withdrawn = 0

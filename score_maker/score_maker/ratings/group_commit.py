@@ -1,23 +1,19 @@
-"""Group commit: submissions that arrive while a transaction is under way share the next one.
+"""Group commit: submissions that arrive while a transaction is running share the next one.
 
-A group is one statement, and so a transaction by itself: one way to the server and back, and no more.
-
-Nobody waits for company: an idle service commits a lone submission at once. Each caller is answered after the commit
-that holds its own submission. One transaction at a time keeps the order of one rater's words on one event.
+A group is one statement, and so a transaction by itself: one round trip to the server. Nobody waits for company: an
+idle service commits a lone submission at once. Each caller is answered after the commit that holds its own submission.
+One transaction at a time keeps one rater's submissions on one event in order.
 """
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from score_maker import metrics
-from score_maker.ratings import accept
+from score_maker.ratings import accept, metrics
 from score_maker.ratings.accept import Submission
 from score_maker.ratings.domain import Outcome, Score
 from scoreline_common.database import autocommit, is_unreachable
@@ -26,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class Unavailable(Exception):
-    """The submission was not acknowledged and may be repeated: the database cannot be reached, or too many wait."""
+    """The submission was not acknowledged and may be repeated: the database is unreachable, or too many wait."""
 
 
 class _Waiting:
@@ -34,15 +30,15 @@ class _Waiting:
 
     def __init__(self, submission: Submission) -> None:
         self.submission = submission
-        # A number is compared in a fraction of the time that its UUID takes.
+        # Comparing integers takes a fraction of the time that comparing UUIDs takes.
         self.key = submission.event_id, submission.rater_id.int
         self.answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
 
 class GroupCommit:
-    """Commits submissions in groups of at most `max_group`, and turns away what exceeds `max_waiting`.
+    """Commits submissions in groups of at most `max_group`, and rejects what exceeds `max_waiting`.
 
-    Used as an async context manager; leaving it commits what still waits. `accepted` counts the ratings that were.
+    `accepted` counts the submissions that were written.
     """
 
     def __init__(self, engine: AsyncEngine, *, max_group: int = 1_000, max_waiting: int = 10_000) -> None:
@@ -55,22 +51,29 @@ class GroupCommit:
         self._closing = False
         self.accepted = 0
 
-    async def __aenter__(self) -> Self:
-        self._committer = asyncio.create_task(self._commit_groups(), name="group-commit")
-        return self
-
-    async def __aexit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._closing = True
-        self._arrival.set()
+    async def run(self) -> None:
+        """Commits groups until `close` was called and nothing waits any more."""
         try:
-            await self._committer
+            while not (self._closing and not self._waiting):
+                await self._arrival.wait()
+                while group := self._next_group():
+                    await self._commit(group)
+                self._arrival.clear()
+                if self._closing:
+                    return
         finally:
+            # Whatever ends this task, nobody is to wait for an answer that never comes.
+            self._closing = True
+            _fail(self._waiting, Unavailable())
             await self._disconnect()
 
+    def close(self) -> None:
+        """Accepts no more submissions and lets `run` end once those that wait are committed."""
+        self._closing = True
+        self._arrival.set()
+
     async def submit(self, submission: Submission) -> Outcome:
-        """Answers after the commit. Raises Unavailable where the submission was not acknowledged."""
+        """Returns after the commit. Raises Unavailable if the submission was not acknowledged."""
         if self._closing or len(self._waiting) >= self._max_waiting:
             raise Unavailable
         waiting = _Waiting(submission)
@@ -78,17 +81,8 @@ class GroupCommit:
         self._arrival.set()
         return await waiting.answer
 
-    async def _commit_groups(self) -> None:
-        while True:
-            await self._arrival.wait()
-            while group := self._next_group():
-                await self._commit(group)
-            self._arrival.clear()
-            if self._closing:
-                return
-
     def _next_group(self) -> list[_Waiting]:
-        """Takes those that waited longest, one per score: the next word on the same score waits its turn."""
+        """Takes the submissions that waited longest, one per score; a second one on the same score waits its turn."""
         group: dict[tuple[int, int], _Waiting] = {}
         rest: list[_Waiting] = []
         for waiting in self._waiting:
@@ -105,11 +99,11 @@ class GroupCommit:
         try:
             connection = await self._connected()
             outcomes = await accept.submit(connection, [waiting.submission for waiting in group])
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - each caller gets it, and the next group its chance
             await self._disconnect()
             await self._after_failure(group, error)
-        except BaseException as error:
-            _fail(group, error)
+        except BaseException:
+            _fail(group, Unavailable())
             raise
         else:
             metrics.GROUP_SIZE.observe(len(group))
@@ -119,7 +113,7 @@ class GroupCommit:
                     waiting.answer.set_result(outcome)
 
     async def _connected(self) -> AsyncConnection:
-        """A connection that is kept, so that no group has to wait for one while others read."""
+        """Returns the connection that is kept for this, so that no group waits for one while others read."""
         if self._connection is not None:
             driver = (await self._connection.get_raw_connection()).driver_connection
             if driver is not None and not driver.is_closed():
@@ -139,14 +133,14 @@ class GroupCommit:
             log.warning("database_unreachable", error=str(error))
             _fail(group, Unavailable())
         elif len(group) > 1 and isinstance(error, DBAPIError):
-            # The statement was refused for one of them: alone, each gets the answer that is its own.
+            # The statement was refused because of one of them: alone, each gets the answer that is its own.
             for waiting in group:
                 await self._commit([waiting])
         else:
             _fail(group, error)
 
 
-def _fail(group: Sequence[_Waiting], error: BaseException) -> None:
+def _fail(group: Sequence[_Waiting], error: Exception) -> None:
     for waiting in group:
         if not waiting.answer.done():
             waiting.answer.set_exception(error)

@@ -1,8 +1,8 @@
-"""Waiting for the saga: whoever has a word pending is told when line_provider has ruled on it.
+"""Waiting for the saga: requests with `Prefer: wait` are answered when line_provider has decided on the submission.
 
-One connection hears every commit that settles scores; after it, all that is awaited is read by one statement. So a
-waiter costs a little memory and no connection, however many they are. What a broken connection has not heard, a slow
-poll finds.
+One connection listens for every commit that settles scores; after it, one statement reads all scores that are awaited.
+So a waiter costs a little memory and no connection, however many there are. A slow poll finds what was settled while
+the connection was lost.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker.ratings import accept
+from score_maker.ratings import queries
 from score_maker.ratings.domain import Score, is_decided
-from score_maker.saga.settlement import SETTLED_CHANNEL
+from score_maker.storage import channels
 from scoreline_common.database import autocommit, is_unreachable
 from scoreline_common.listen import listen
 
@@ -29,7 +29,7 @@ POLL_SECONDS = 1
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    """`seen` is the score as it was last read; `version` is the word that is waited for."""
+    """`seen` is the score as it was last read; `version` is the submission that is waited for."""
 
     seen: Score
     version: int
@@ -49,8 +49,8 @@ class _Waiter:
             self.released.set_result(None)
 
 
-class SettlementWatch:
-    """Lets at most `max_waiting` wait. `run` never returns."""
+class SettlementWaiters:
+    """Lets at most `max_waiting` requests wait. `run` never returns."""
 
     def __init__(self, engine: AsyncEngine, database_url: str, *, max_waiting: int) -> None:
         self._engine = engine
@@ -58,25 +58,28 @@ class SettlementWatch:
         self._max_waiting = max_waiting
         self._is_closed = False
         self._waiters: set[_Waiter] = set()
-        # Who came after the last commit that was heard: theirs may have been the one before.
+        # Waiters that came after the last notification: it may already have been about theirs.
         self._newcomers: list[_Waiter] = []
         self._something_settled = False
         self._wake = asyncio.Event()
 
     @property
     def waiting(self) -> int:
-        """How many wait now."""
+        """How many requests wait now."""
         return len(self._waiters)
 
     async def run(self) -> Never:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
-            group.create_task(self._keep_looking())
+            group.create_task(self._keep_reading())
         raise AssertionError("its tasks never end")
 
     async def wait(self, score: Score, seconds: float, *, unless: "asyncio.Future[None]") -> Score:
-        """The score once its version is decided or a later one has taken its place; as it was last seen where the
-        time ends first, `unless` is done first, or nobody may wait (any more)."""
+        """Returns the score once its version is decided or a later one has replaced it.
+
+        Returns it as it was last seen if the time is over or `unless` is done first, if too many wait already, or if
+        the service stops.
+        """
         if is_decided(score, score.version) or self._is_closed or len(self._waiters) >= self._max_waiting:
             return score
         waiter = _Waiter(score, score.version)
@@ -90,7 +93,7 @@ class SettlementWatch:
         return waiter.seen
 
     def close(self) -> None:
-        """Nobody waits any more: the service stops."""
+        """Releases all waiters, because the service stops."""
         self._is_closed = True
         for waiter in self._waiters:
             waiter.release()
@@ -98,7 +101,7 @@ class SettlementWatch:
     async def _listen(self) -> Never:
         await listen(
             self._database_url,
-            SETTLED_CHANNEL,
+            channels.SETTLED,
             on_notification=lambda _: self._on_settled(),
             on_connected=self._on_settled,
         )
@@ -107,14 +110,14 @@ class SettlementWatch:
         self._something_settled = True
         self._wake.set()
 
-    async def _keep_looking(self) -> Never:
+    async def _keep_reading(self) -> Never:
         while True:
-            awaited = await self._next_to_look_at()
+            awaited = await self._next_to_read()
             if not awaited:
                 continue
             started = time.monotonic()
             try:
-                await self._look(awaited)
+                await self._read(awaited)
             except (SQLAlchemyError, OSError, TimeoutError) as error:
                 if is_unreachable(error):
                     log.warning("database_unreachable", error=str(error))
@@ -123,11 +126,11 @@ class SettlementWatch:
                 self._something_settled = True
                 await asyncio.sleep(POLL_SECONDS)
             else:
-                # Commits may come by the hundred a second: what comes meanwhile shares the next look, and looking
-                # takes half of the time at most.
+                # There may be hundreds of commits a second: those that come meanwhile share the next read, and reading
+                # takes at most half of the time.
                 await asyncio.sleep(time.monotonic() - started)
 
-    async def _next_to_look_at(self) -> Collection[_Waiter]:
+    async def _next_to_read(self) -> Collection[_Waiter]:
         is_poll = False
         try:
             async with asyncio.timeout(POLL_SECONDS if self._waiters else None):
@@ -141,9 +144,9 @@ class SettlementWatch:
             return list(self._waiters)
         return [waiter for waiter in newcomers if waiter in self._waiters]
 
-    async def _look(self, awaited: Collection[_Waiter]) -> None:
+    async def _read(self, awaited: Collection[_Waiter]) -> None:
         async with autocommit(self._engine) as connection:
-            found = await accept.get_each(connection, {waiter.key for waiter in awaited})
+            found = await queries.get_each(connection, {waiter.key for waiter in awaited})
         for waiter in awaited:
             if score := found.get(waiter.key):
                 waiter.see(score)

@@ -1,4 +1,4 @@
-"""How the other two services are, asked the way each of them tells it."""
+"""The health of the other two services, as each of them reports it."""
 
 from typing import Any, Literal
 
@@ -7,29 +7,31 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from score_maker.storage.redis import UNREACHABLE, RedisClient
 
-# Where arq_worker says every few seconds that it lives; the key is gone soon after the last of its processes.
+# arq_worker refreshes this key every few seconds; it expires soon after the last worker has stopped.
 WORKER_HEARTBEAT_KEY = "{scoreline}:arq:health-check"
 
 LINE_PROVIDER_TIMEOUT_SECONDS = 1
 
-LineProviderHealth = Literal["serving", "not serving", "away"]
+LineProviderHealth = Literal["serving", "not serving", "unreachable"]
 WorkerHealth = Literal["reporting", "silent", "unknown"]
 
 
 async def line_provider_health(channel: grpc.aio.Channel) -> LineProviderHealth:
-    """What line_provider says of itself; `away` where it does not answer within a second."""
+    """Returns what line_provider reports; `unreachable` if it does not answer within a second."""
     # Its type stubs leave out the calls.
     stub: Any = health_pb2_grpc.HealthStub(channel)
     try:
         answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=LINE_PROVIDER_TIMEOUT_SECONDS)
     except grpc.aio.AioRpcError:
-        return "away"
+        return "unreachable"
     return "serving" if answer.status == health_pb2.HealthCheckResponse.SERVING else "not serving"
 
 
 async def worker_health(redis: RedisClient) -> WorkerHealth:
-    """Whether some arq_worker has reported lately; `unknown` while Redis, where it reports, is away. Workers relay
-    ratings without Redis too."""
+    """Tells whether some arq_worker has reported lately; `unknown` while Redis, where it reports, is unreachable.
+
+    Workers relay ratings without Redis too.
+    """
     try:
         return "reporting" if await redis.exists(WORKER_HEARTBEAT_KEY) else "silent"
     except UNREACHABLE:

@@ -1,4 +1,4 @@
-"""The saga as its operators see it, from score_maker's database: what waits, what went through, what differs."""
+"""The figures of the saga for its operators, from score_maker's database: outbox, throughput, reconciliation."""
 
 import asyncio
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from scoreline_common.database import is_unreachable
 
 log = structlog.get_logger(__name__)
 
-# However many operators look, and however often, the database is asked once in this time.
+# However many operators watch, and however often they reload, the database is read at most once in this time.
 FRESH_SECONDS = 1
 TIMEOUT_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class SagaFigures:
-    """As of one moment of the database's clock."""
+    """All of them as of one moment of the database's clock."""
 
     taken_at: datetime
     outbox: Overview
@@ -31,7 +31,7 @@ class SagaFigures:
 
 
 class SagaMonitor:
-    """Reads the figures for all who ask at a time."""
+    """Reads the figures once for all concurrent callers."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -39,7 +39,7 @@ class SagaMonitor:
         self._fresh_until = 0.0
 
     async def figures(self) -> SagaFigures | None:
-        """Not older than FRESH_SECONDS; None while the database cannot be asked."""
+        """Returns figures that are at most FRESH_SECONDS old; None while the database is unreachable."""
         if self._reading is None or (self._reading.done() and asyncio.get_running_loop().time() >= self._fresh_until):
             self._reading = asyncio.create_task(self._read(), name="saga-monitor")
         return await asyncio.shield(self._reading)

@@ -1,9 +1,9 @@
-"""The transactional outbox: what line_provider has not ruled on yet.
+"""The transactional outbox: versions on their way to line_provider that are not decided yet.
 
 A claim is a lease: one short statement stamps a batch with a token and hides it until the lease expires, so no
-transaction stays open across a network call and a dead worker's messages come back by themselves. Whatever ends or
-postpones a message names its token: a worker that outlived its lease changes nothing that another has claimed since.
-Messages leave the table only when they are settled (see settlement.py), never because they were sent.
+transaction stays open across a network call, and a dead worker's messages become due again by themselves. Every
+statement that ends or postpones a message filters on its token: a worker that outlived its lease changes nothing that
+another has claimed since. A message is deleted when it is settled (see settlement.py), never because it was sent.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,13 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-# The channel on which a commit that added messages says so.
-WAKE_CHANNEL = "scores_outbox"
+from score_maker.storage import channels
+from score_maker.storage.arrays import arrays_of, types_of, unnest
+from score_maker.storage.tables import scores_outbox
 
 
 class OutboxMessage(NamedTuple):
-    """One version of one score on its way to line_provider. `attempts` counts the claims, this one included."""
+    """One version of one score on its way to line_provider. `attempts` counts its claims, this one included."""
 
     id: int
     event_id: int
@@ -35,13 +36,15 @@ class OutboxMessage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Messages that are this worker's alone until the lease expires."""
+    """Messages that belong to this worker until the lease expires."""
 
     lease_token: UUID
     messages: list[OutboxMessage]
 
 
-# Fresh messages are due at once and so is an expired lease: next_attempt_at is both.
+_KEY = types_of(scores_outbox, "event_id", "id")
+
+# A fresh message is due at once, and so is one whose lease has expired: next_attempt_at stands for both.
 _CLAIM = text("""
     WITH due AS (
         SELECT event_id, id
@@ -60,40 +63,53 @@ _CLAIM = text("""
 
 
 async def claim(connection: AsyncConnection, *, limit: int, lease: timedelta) -> Claim:
-    """Claims up to `limit` messages that are due, skipping those that another worker is claiming right now."""
+    """Claims up to `limit` messages that are due, and skips those that another worker is claiming right now."""
     lease_token = uuid4()
     rows = await connection.execute(_CLAIM, {"limit": limit, "lease_token": lease_token, "lease": lease})
     return Claim(lease_token, list(map(OutboxMessage._make, rows)))
 
 
-_POSTPONE = text("""
+_POSTPONED = {**_KEY, "delay": "interval"}
+
+_POSTPONE = text(f"""
     UPDATE scores_outbox AS message
     SET lease_token = NULL, next_attempt_at = now() + postponed.delay, last_error = :error
-    FROM unnest(CAST(:event_ids AS bigint[]), CAST(:ids AS bigint[]), CAST(:delays AS interval[]))
-        AS postponed(event_id, id, delay)
+    FROM {unnest(_POSTPONED, alias="postponed")}
     WHERE message.event_id = postponed.event_id AND message.id = postponed.id
       AND message.lease_token = :lease_token
-""")
+""")  # noqa: S608 - the fragments are our own
 
 
 async def postpone(connection: AsyncConnection, claim: Claim, delays: Sequence[timedelta], *, error: str) -> int:
-    """Gives a claim back, each message to be tried again after its delay. Answers how many were still its own."""
-    result = await connection.execute(
-        _POSTPONE,
-        {
-            "event_ids": [message.event_id for message in claim.messages],
-            "ids": [message.id for message in claim.messages],
-            "delays": list(delays),
-            "lease_token": claim.lease_token,
-            "error": error,
-        },
-    )
+    """Returns a claim: each message is due again after its delay. Returns how many the lease still held."""
+    parameters = arrays_of(_KEY, claim.messages) | {"delay": list(delays)}
+    result = await connection.execute(_POSTPONE, parameters | {"lease_token": claim.lease_token, "error": error})
     return result.rowcount
+
+
+_TAKE = text(f"""
+    DELETE FROM scores_outbox AS message
+    USING {unnest(_KEY, alias="decided")}
+    WHERE message.event_id = decided.event_id AND message.id = decided.id
+      AND message.lease_token = :lease_token
+    RETURNING message.id, now() AS settled_at
+""")  # noqa: S608 - the fragments are our own
+
+
+async def take(
+    connection: AsyncConnection, lease_token: UUID, messages: Sequence[OutboxMessage]
+) -> dict[int, datetime]:
+    """Deletes those of the messages that the lease still holds, for the caller to settle in the same transaction.
+
+    Returns the ids of the deleted messages, each with the time of the transaction.
+    """
+    rows = await connection.execute(_TAKE, arrays_of(_KEY, messages) | {"lease_token": lease_token})
+    return dict(rows.all())
 
 
 @dataclass(frozen=True, slots=True)
 class StuckMessage:
-    """A message with what has kept it: for whoever looks after the outbox."""
+    """A message that is not settled yet, with what an operator needs to see why."""
 
     id: int
     event_id: int
@@ -119,31 +135,31 @@ _OLDEST = text("""
 
 
 async def list_stuck(connection: AsyncConnection, *, limit: int) -> list[StuckMessage]:
-    """Messages that are not settled yet, the most often tried first."""
+    """Returns messages that are not settled yet, those with the most attempts first."""
     return [StuckMessage(*row) for row in await connection.execute(_OLDEST, {"limit": limit})]
 
 
-_RETRY = text("""
+_RETRY = text(f"""
     UPDATE scores_outbox
     SET next_attempt_at = now()
     WHERE lease_token IS NULL AND next_attempt_at > now()
       AND (CAST(:ids AS bigint[]) IS NULL OR id = ANY(CAST(:ids AS bigint[])))
-    RETURNING pg_notify('scores_outbox', '')
-""")
+    RETURNING pg_notify('{channels.OUTBOX}', '')
+""")  # noqa: S608 - the fragments are our own
 
 
 async def retry(connection: AsyncConnection, ids: Sequence[int] | None) -> int:
-    """Makes these messages (None: all) due now unless a worker holds them; answers how many were waiting."""
+    """Makes these messages (None: all) due now, unless a worker holds them; returns how many were waiting."""
     result = await connection.execute(_RETRY, {"ids": None if ids is None else list(ids)})
     return len(result.all())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """All messages by what they wait for: a worker to claim them, the worker that has, or the time of another attempt.
+    """The messages by what they wait for: any worker (due), the worker that has claimed them, or their next attempt.
 
-    `stuck` are those, whatever they wait for now, of which an attempt has failed; `oldest_age` is None where there are
-    no messages.
+    `stuck` counts the messages with at least one failed attempt, whatever they wait for now. `oldest_age` is None if
+    there are no messages.
     """
 
     messages: int
@@ -166,14 +182,14 @@ _OVERVIEW = text("""
 
 
 async def overview(connection: AsyncConnection) -> Overview:
-    """Reads the whole outbox: about a tenth of a second for a million messages."""
-    return Overview(*(await connection.execute(_OVERVIEW)).one())
+    """Reads the whole outbox, which takes about a tenth of a second for a million messages."""
+    return Overview(**(await connection.execute(_OVERVIEW)).one()._mapping)
 
 
 _NEXT_DUE = text("SELECT min(next_attempt_at) - now() FROM scores_outbox")
 
 
 async def time_until_next_due(connection: AsyncConnection) -> timedelta | None:
-    """How long until a message is due (not above zero: now); None where the outbox is empty."""
+    """Returns how long until a message is due (zero or less: now); None if the outbox is empty."""
     due_in: timedelta | None = (await connection.execute(_NEXT_DUE)).scalar_one()
     return due_in

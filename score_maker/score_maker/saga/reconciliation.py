@@ -1,30 +1,32 @@
-"""Holding score_maker's records of an event against line_provider's, and bringing them together where they differ.
+"""Comparing score_maker's records of an event with line_provider's, and repairing the scores that differ.
 
-What line_provider has applied is confirmed here, however that was learnt. What is confirmed here but missing there goes
-there once more, through the outbox like any other rating. What line_provider has applied but this database, restored
-from a backup, knows nothing of is adopted. Ratings with a message in the outbox are left to it.
+What line_provider has applied becomes confirmed here, however that was learnt. What is confirmed here but missing there
+is requeued: it goes through the outbox like any other rating. What line_provider has applied but this database,
+restored from a backup, does not have is adopted. Ratings with a message in the outbox are left to the relay.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from score_maker.ratings.accept import score_of
-from score_maker.ratings.domain import AppliedVersion, Mending, Score, adopt, mend
+from score_maker.ratings.domain import AppliedVersion, Repair, Score, adopt, repair_of
+from score_maker.ratings.queries import score_of
 from score_maker.saga.settlement import write_settled
-from score_maker.storage.tables import final_results, last_reconciliation, scores
+from score_maker.storage.arrays import arrays_of, types_of, unnest
+from score_maker.storage.tables import final_results, last_reconciliation, scores, scores_outbox
 
 
 @dataclass(frozen=True, slots=True)
 class OwnTotals:
-    """What is confirmed of one event, and when the last version got its ruling.
+    """What is confirmed of one event, and when the last version was decided.
 
-    Every ruling moves `last_settled_at`: two equal totals were the same all the time between.
+    Every decision moves `last_settled_at`, so two equal totals prove that nothing changed between them.
     """
 
     count: int
@@ -32,7 +34,7 @@ class OwnTotals:
     last_settled_at: datetime | None
 
 
-# The ratings of other events are not even read: while there are messages of them, they are about to change.
+# The ratings of events with messages in the outbox are not even read: they are about to change.
 _TOTALS = text("""
     WITH quiet AS MATERIALIZED (
         SELECT event_id
@@ -51,7 +53,7 @@ _TOTALS = text("""
 
 
 async def totals(connection: AsyncConnection, event_ids: Sequence[int]) -> dict[int, OwnTotals]:
-    """The totals of those of these events of which nothing is undecided, all as of one moment."""
+    """Returns the totals of those of these events that have nothing undecided, all as of one moment."""
     rows = await connection.execute(_TOTALS, {"event_ids": event_ids})
     return {row.event_id: OwnTotals(row.ratings, row.sum, row.last_settled_at) for row in rows}
 
@@ -59,7 +61,7 @@ async def totals(connection: AsyncConnection, event_ids: Sequence[int]) -> dict[
 async def list_scores(
     connection: AsyncConnection, event_id: int, *, after: UUID | None, until: UUID | None
 ) -> list[Score]:
-    """The event's scores of raters with ids from behind `after` to `until`; None for an end that is open."""
+    """Returns the event's scores of raters with ids greater than `after`, up to `until`; None for an open end."""
     query = select(scores).where(scores.c.event_id == event_id)
     if after is not None:
         query = query.where(scores.c.rater_id > after)
@@ -81,107 +83,94 @@ _LOCK = text("""
     FOR UPDATE OF scores
 """)
 
-# Of these raters nothing was on record. Whoever has said something meanwhile is left to the next pass.
-_ADOPT = text("""
-    INSERT INTO scores
-        (event_id, rater_id, value, version, state, confirmed_value, confirmed_version, accepted_at, settled_at)
-    SELECT :event_id, rater_id, value, version, state, value, version, accepted_at, now()
-    FROM unnest(
-        CAST(:rater_ids AS uuid[]), CAST(:values AS smallint[]), CAST(:versions AS int[]),
-        CAST(:states AS text[]), CAST(:accepted_ats AS timestamptz[])
-    ) AS adopted(rater_id, value, version, state, accepted_at)
-    ORDER BY rater_id
+_SCORE = types_of(scores)
+
+# These raters had no score. If one of them has submitted something meanwhile, the next pass deals with it.
+_ADOPT = text(f"""
+    INSERT INTO scores ({", ".join(_SCORE)})
+    SELECT {", ".join(_SCORE)}
+    FROM {unnest(_SCORE, alias="adopted")}
+    ORDER BY event_id, rater_id
     ON CONFLICT DO NOTHING
-""")
+""")  # noqa: S608 - the fragments are our own
 
-_QUEUE = text("""
-    INSERT INTO scores_outbox (event_id, rater_id, value, version, accepted_at)
-    SELECT :event_id, queued.*
-    FROM unnest(
-        CAST(:rater_ids AS uuid[]), CAST(:values AS smallint[]), CAST(:versions AS int[]),
-        CAST(:accepted_ats AS timestamptz[])
-    ) AS queued(rater_id, value, version, accepted_at)
-""")
+_MESSAGE = types_of(scores_outbox, "event_id", "rater_id", "value", "version", "accepted_at")
+
+_QUEUE = text(f"""
+    INSERT INTO scores_outbox ({", ".join(_MESSAGE)})
+    SELECT {", ".join(_MESSAGE)}
+    FROM {unnest(_MESSAGE, alias="message")}
+    ORDER BY event_id, rater_id
+""")  # noqa: S608 - the fragments are our own
 
 
-async def mend_scores(
+class _Message(NamedTuple):
+    event_id: int
+    rater_id: UUID
+    value: int | None
+    version: int | None
+    accepted_at: datetime
+
+
+async def repair_scores(
     connection: AsyncConnection, event_id: int, applied: Mapping[UUID, AppliedVersion | None], deadline: datetime
-) -> dict[Mending, int]:
-    """Brings these raters' scores of the event together with what line_provider has applied of them (None: nothing).
+) -> dict[Repair, int]:
+    """Brings these raters' scores of the event into agreement with what line_provider has applied (None: nothing).
 
-    Answers how many needed what. Nothing holds until the caller has committed.
+    Returns how many scores needed which repair. Nothing is durable until the caller has committed.
     """
     rows = (await connection.execute(_LOCK, {"event_id": event_id, "rater_ids": list(applied)})).all()
-    by_mending: dict[Mending, list[Score]] = {mending: [] for mending in Mending}
+    by_repair: dict[Repair, list[Score]] = {repair: [] for repair in Repair}
     for row in rows:
-        score, mending = mend(score_of(row), applied[row.rater_id], row.transaction_time)
-        if mending is not None:
-            by_mending[mending].append(score)
-    mended = {mending: len(scores) for mending, scores in by_mending.items() if scores}
-    said_again = by_mending[Mending.SAID_AGAIN]
-    if learnt := by_mending[Mending.CONFIRMED_HERE] + by_mending[Mending.ADOPTED] + said_again:
+        score, repair = repair_of(score_of(row), applied[row.rater_id], row.transaction_time)
+        if repair is not None:
+            by_repair[repair].append(score)
+    repaired = {repair: len(of_kind) for repair, of_kind in by_repair.items() if of_kind}
+    reissued = by_repair[Repair.REISSUED]
+    if learnt := by_repair[Repair.CONFIRMED_HERE] + by_repair[Repair.ADOPTED] + reissued:
         await write_settled(connection, learnt)
     await _queue(
         connection,
-        event_id,
         [
-            # A confirmed version was accepted in time, even if accepted_at speaks of a later one by now.
+            # A confirmed version was accepted in time, even if accepted_at is that of a later version by now.
             *(
-                (score.rater_id, score.confirmed_value, score.confirmed_version, min(score.accepted_at, deadline))
-                for score in by_mending[Mending.SENT_AGAIN]
+                _Message(
+                    event_id,
+                    score.rater_id,
+                    score.confirmed_value,
+                    score.confirmed_version,
+                    min(score.accepted_at, deadline),
+                )
+                for score in by_repair[Repair.REQUEUED]
             ),
-            *((score.rater_id, score.value, score.version, score.accepted_at) for score in said_again),
+            *(_Message(event_id, score.rater_id, score.value, score.version, score.accepted_at) for score in reissued),
         ],
     )
     on_record = {row.rater_id for row in rows}
     unknown = {rater_id: version for rater_id, version in applied.items() if version and rater_id not in on_record}
     if adopted := await _adopt(connection, event_id, unknown):
-        mended[Mending.ADOPTED] = mended.get(Mending.ADOPTED, 0) + adopted
-    return mended
+        repaired[Repair.ADOPTED] = repaired.get(Repair.ADOPTED, 0) + adopted
+    return repaired
 
 
-async def _queue(
-    connection: AsyncConnection, event_id: int, messages: Sequence[tuple[UUID, int | None, int | None, datetime]]
-) -> None:
-    if not messages:
-        return
-    rater_ids, values, versions, accepted_ats = map(list, zip(*sorted(messages), strict=True))
-    await connection.execute(
-        _QUEUE,
-        {
-            "event_id": event_id,
-            "rater_ids": rater_ids,
-            "values": values,
-            "versions": versions,
-            "accepted_ats": accepted_ats,
-        },
-    )
+async def _queue(connection: AsyncConnection, messages: Sequence[_Message]) -> None:
+    if messages:
+        await connection.execute(_QUEUE, arrays_of(_MESSAGE, messages))
 
 
 async def _adopt(connection: AsyncConnection, event_id: int, applied: Mapping[UUID, AppliedVersion]) -> int:
-    """Puts on record what line_provider alone knows of; answers how many."""
+    """Records what only line_provider has; returns how many scores that were."""
     if not applied:
         return 0
     now = await clock(connection)
-    scores = [adopt(event_id, rater_id, version, now) for rater_id, version in applied.items()]
-    result = await connection.execute(
-        _ADOPT,
-        {
-            "event_id": event_id,
-            "rater_ids": [score.rater_id for score in scores],
-            "values": [score.value for score in scores],
-            "versions": [score.version for score in scores],
-            "states": [score.state for score in scores],
-            "accepted_ats": [score.accepted_at for score in scores],
-        },
-    )
-    return result.rowcount
+    adopted = [adopt(event_id, rater_id, version, now) for rater_id, version in applied.items()]
+    return (await connection.execute(_ADOPT, arrays_of(_SCORE, adopted))).rowcount
 
 
 async def record_final_result(
     connection: AsyncConnection, event_id: int, *, count: int, total: int, finalized_at: datetime
 ) -> None:
-    """Records what line_provider has made final; from then on no rating of the event is accepted here."""
+    """Records the result that line_provider has made final; from then on no rating of the event is accepted here."""
     statement = insert(final_results).values(
         event_id=event_id, score_count=count, score_sum=total, finalized_at=finalized_at
     )
@@ -190,7 +179,7 @@ async def record_final_result(
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A pass of reconciliation over all events that line_provider has, and those that differed at its end."""
+    """One pass of reconciliation over all events of line_provider, and the events that differed at its end."""
 
     finished_at: datetime
     age: timedelta
@@ -199,14 +188,14 @@ class Pass:
 
 
 async def record_pass(connection: AsyncConnection, *, events: int, divergent_event_ids: Sequence[int]) -> None:
-    """Records a pass that ends now, in place of the one before."""
+    """Records a pass that ends now; it replaces the one before."""
     found = {"finished_at": func.now(), "events": events, "divergent_event_ids": list(divergent_event_ids)}
     statement = insert(last_reconciliation).values(**found)
     await connection.execute(statement.on_conflict_do_update(index_elements=["is_last"], set_=found))
 
 
 async def last_pass(connection: AsyncConnection) -> Pass | None:
-    """The pass that ended last, whatever worker made it; None where none ever did."""
+    """Returns the pass that ended last, of whichever worker; None before the first."""
     query = select(
         last_reconciliation.c.finished_at,
         (func.now() - last_reconciliation.c.finished_at).label("age"),
@@ -218,6 +207,6 @@ async def last_pass(connection: AsyncConnection) -> Pass | None:
 
 
 async def clock(connection: AsyncConnection) -> datetime:
-    """The time that ratings are accepted by."""
+    """Returns the database's clock, the one by which ratings are accepted."""
     now: datetime = (await connection.execute(select(func.now()))).scalar_one()
     return now

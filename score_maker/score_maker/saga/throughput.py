@@ -1,15 +1,14 @@
-"""How much went through the saga lately: every process counts what it does, and adds it to a small table each second.
+"""Recent throughput of the saga: every process counts what it does and adds it to a small table once a second.
 
-So nothing is counted by looking at ratings, and what is shown costs the same with ten million of them. A process that
-is killed takes the counts of its last second with it: these figures say how it goes, and nothing rests on them.
+So no ratings are scanned, and the figures cost the same with ten million of them. A process that is killed loses the
+counts of its last second: the figures show how the system is doing, and nothing depends on them.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from types import TracebackType
-from typing import Never, Self
+from typing import Never
 
 import structlog
 from sqlalchemy import bindparam, text
@@ -24,11 +23,11 @@ log = structlog.get_logger(__name__)
 RECORD_SECONDS = 1
 TIMEOUT_SECONDS = 5
 KEPT = timedelta(hours=1)
-FORGET_SECONDS = 60
+PRUNE_SECONDS = 60
 
 ACCEPTED = "accepted"
 
-# What became of ratings (ACCEPTED, or one of domain.Verdict), and the reason of a rejection, else empty.
+# ACCEPTED or one of domain.Verdict, and the reason if it is a rejection, else an empty string.
 Outcome = tuple[str, str]
 
 _ADD = text("""
@@ -40,46 +39,40 @@ _ADD = text("""
     ON CONFLICT (slot, outcome, reason) DO UPDATE SET ratings = throughput.ratings + excluded.ratings
 """)
 
-_FORGET = text("DELETE FROM throughput WHERE slot < now() - :kept").bindparams(bindparam("kept", type_=INTERVAL))
+_PRUNE = text("DELETE FROM throughput WHERE slot < now() - :kept").bindparams(bindparam("kept", type_=INTERVAL))
+
+
+def accepted_total(submissions: int) -> dict[Outcome, int]:
+    """Returns the totals of a process that accepts submissions."""
+    return {(ACCEPTED, ""): submissions}
 
 
 class ThroughputRecorder:
-    """Records each second what `totals`, which counts this process's ratings by outcome and never falls, has grown by.
+    """Records each second by how much `totals` has grown: this process's submissions by outcome, which never falls.
 
-    Used as an async context manager; leaving it records the rest.
+    `run` never returns.
     """
 
     def __init__(self, engine: AsyncEngine, totals: Callable[[], Mapping[Outcome, int]]) -> None:
         self._engine = engine
         self._totals = totals
         self._recorded: Mapping[Outcome, int] = {}
-        self._forget_at = 0.0
+        self._prune_at = 0.0
 
-    async def __aenter__(self) -> Self:
-        self._recording = asyncio.create_task(self._run(), name="throughput")
-        return self
-
-    async def __aexit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._recording.cancel()
-        await asyncio.wait({self._recording})
-        await self._record_if_possible()
-
-    async def _run(self) -> Never:
+    async def run(self) -> Never:
         while True:
             await asyncio.sleep(RECORD_SECONDS)
-            await self._record_if_possible()
+            await self.record_if_possible()
 
-    async def _record_if_possible(self) -> None:
-        """What cannot be recorded now is recorded later."""
+    async def record_if_possible(self) -> None:
+        """Does what `record` does; what cannot be recorded now is recorded the next time."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await self.record()
-                if loop.time() >= self._forget_at:
-                    await self._forget()
-                    self._forget_at = loop.time() + FORGET_SECONDS
+                if loop.time() >= self._prune_at:
+                    await self._prune()
+                    self._prune_at = loop.time() + PRUNE_SECONDS
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             if is_unreachable(error):
                 log.debug("throughput_unrecorded", error=str(error))
@@ -87,7 +80,7 @@ class ThroughputRecorder:
                 log.exception("throughput_unrecorded")
 
     async def record(self) -> None:
-        """Records what was counted since the last time."""
+        """Records what was counted since the last call."""
         totals = dict(self._totals())
         grown = {outcome: total - self._recorded.get(outcome, 0) for outcome, total in totals.items()}
         rows = [(outcome, reason, ratings) for (outcome, reason), ratings in grown.items() if ratings]
@@ -100,9 +93,9 @@ class ThroughputRecorder:
             )
         self._recorded = totals
 
-    async def _forget(self) -> None:
+    async def _prune(self) -> None:
         async with autocommit(self._engine) as connection:
-            await connection.execute(_FORGET, {"kept": KEPT})
+            await connection.execute(_PRUNE, {"kept": KEPT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +110,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What all processes together have counted; `minute` is how long the last minute is taken to be, about 60 s."""
+    """The counts of all processes together; `minute` is the exact length of the "last minute", about 60 s."""
 
     counts: list[Count]
     minute: timedelta
@@ -134,8 +127,8 @@ class Throughput:
     def verdicts(self) -> list[Count]:
         return [count for count in self.counts if count.outcome != ACCEPTED]
 
-    def _per_second(self, is_meant: Callable[[Count], bool]) -> float:
-        return sum(count.last_minute for count in self.counts if is_meant(count)) / self.minute.total_seconds()
+    def _per_second(self, is_counted: Callable[[Count], bool]) -> float:
+        return sum(count.last_minute for count in self.counts if is_counted(count)) / self.minute.total_seconds()
 
 
 _READ = text("""
@@ -151,7 +144,7 @@ _READ = text("""
 
 
 async def read(connection: AsyncConnection) -> Throughput:
-    """How much it was in the last minute and in the last hour."""
+    """Returns the throughput of the last minute and the last hour."""
     rows = (await connection.execute(_READ, {"kept": KEPT})).all()
     counts = [Count(*row[:4]) for row in rows if row.outcome is not None]
     return Throughput(counts, rows[0].minute)

@@ -1,4 +1,4 @@
-"""One Redis, or a cluster of them: who keeps the keys of a command under one hash tag need not know which."""
+"""Redis, or a Redis cluster: code that keeps the keys of a command under one hash tag works with either."""
 
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ CLUSTER_SCHEMES = ("redis+cluster://", "rediss+cluster://")
 
 RedisClient = Redis | RedisCluster
 
-# What is raised where Redis, or the node of a cluster that has the key, cannot be asked.
+# The exceptions that say that Redis, or the cluster node that owns the key, does not answer.
 UNREACHABLE = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
@@ -27,7 +27,7 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 
 
 class _Packing(AbstractConnection):
-    """Has commands packed by hiredis, as redis-py does for clients that are not asynchronous."""
+    """Packs commands with hiredis, as redis-py does only for clients that are not asynchronous."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
         words = args[0].split()
@@ -35,28 +35,28 @@ class _Packing(AbstractConnection):
 
 
 def is_cluster(url: str) -> bool:
-    """Whether the URL is that of one node out of a cluster, which knows the others."""
+    """Tells whether the URL names one node of a cluster, through which the others are found."""
     return url.startswith(CLUSTER_SCHEMES)
 
 
 def node_url(cluster_url: str) -> str:
-    """The same node as a Redis of its own."""
+    """Returns the URL of the same node as a single Redis."""
     return cluster_url.replace("+cluster", "", 1)
 
 
 async def owner_of(cluster_url: str, key: str, *, timeout_seconds: float) -> tuple[str, int]:
-    """Host and port of the node that has the key now. Raises one of UNREACHABLE."""
+    """Returns host and port of the node that owns the key now. Raises one of UNREACHABLE."""
     async with RedisCluster.from_url(
         node_url(cluster_url), socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds
     ) as cluster:
         owner = cluster.get_node_from_key(key)
     if owner is None:
-        raise RedisClusterException(f"no node of the cluster has {key}")
+        raise RedisClusterException(f"no node of the cluster owns {key}")
     return str(owner.host), int(owner.port)
 
 
 def open_redis(url: str, *, timeout_seconds: float) -> RedisClient:
-    """A client that connects when it is first used; answers and connections take no longer than the timeout."""
+    """Returns a client that connects on first use; connecting and answers take no longer than the timeout."""
     client: RedisClient
     if is_cluster(url):
         client = RedisCluster.from_url(
@@ -70,5 +70,5 @@ def open_redis(url: str, *, timeout_seconds: float) -> RedisClient:
 
 
 def register_script(client: RedisClient, script: str | bytes) -> AsyncScript:
-    """The script as a callable; it is sent when a server does not know it yet."""
+    """Returns the script as a callable; its text is sent only to servers that do not know it yet."""
     return client.register_script(script)  # type: ignore[misc]  # its types leave out the cluster

@@ -1,4 +1,4 @@
-"""The tables of score_maker's database. Their checks and their tuning are in the migrations."""
+"""The tables of score_maker's database. Check constraints and tuning are in the migrations."""
 
 from sqlalchemy import (
     ARRAY,
@@ -55,10 +55,10 @@ scores_outbox = Table(
     Column("last_error", Text),
 )
 
-# What is due, longest due first.
+# Due messages, longest due first.
 Index("scores_outbox_due", scores_outbox.c.next_attempt_at, scores_outbox.c.id)
 
-# What both services agreed on once an event's ratings were all decided after its deadline.
+# Final results: recorded when both services agreed after the deadline and nothing was undecided.
 final_results = Table(
     "final_results",
     metadata,
@@ -68,7 +68,7 @@ final_results = Table(
     Column("finalized_at", DateTime(timezone=True), nullable=False),
 )
 
-# Nothing is accepted from them, nor shown to them; `finished_at` once all that can be withdrawn is.
+# Erased raters: nothing is accepted from them nor shown to them; `finished_at` once their withdrawals are done.
 forgotten_raters = Table(
     "forgotten_raters",
     metadata,
@@ -77,10 +77,10 @@ forgotten_raters = Table(
     Column("finished_at", DateTime(timezone=True)),
 )
 
-# Whose ratings may not all have been withdrawn yet.
+# Erased raters whose ratings may not all have been withdrawn yet.
 Index("forgotten_raters_unfinished", forgotten_raters.c.forgotten_at, postgresql_where=text("finished_at IS NULL"))
 
-# Which rater a subject of the issuer is (SCORE_MAKER_IDENTITY=jwt). Forgetting the rater deletes it.
+# Which rater a subject of the issuer is (SCORE_MAKER_IDENTITY=jwt). Erasing the rater deletes the row.
 raters = Table(
     "raters",
     metadata,
@@ -88,7 +88,7 @@ raters = Table(
     Column("rater_id", Uuid, nullable=False, unique=True),
 )
 
-# How many ratings were accepted and ruled on in each five seconds of the last hour (see throughput.py).
+# How many submissions were accepted and decided in each five seconds of the last hour (see throughput.py).
 throughput = Table(
     "throughput",
     metadata,
@@ -98,7 +98,7 @@ throughput = Table(
     Column("ratings", BigInteger, nullable=False),
 )
 
-# What the last pass of reconciliation found: one row.
+# The last pass of reconciliation: one row.
 last_reconciliation = Table(
     "last_reconciliation",
     metadata,

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from score_maker.events.catalog import Event, EventCatalog, Filter, Phase, Sort, SortKey, Status, sort_keys
+from score_maker.events.catalog import EventCatalog, Filter, Sort, SortKey, sort_keys
+from score_maker.events.event import Event, Phase, Status
 from score_maker.events.ranking import Prior
 
 START = datetime(2026, 6, 11, 19, tzinfo=UTC)
@@ -81,7 +82,7 @@ def test_a_search_lists_many_events_in_the_same_order_as_few(monkeypatch: pytest
     catalog = catalog_of(*(event(event_id, hours=event_id % 7 - 3) for event_id in range(1, 40)))
     which = Filter.matching(None, Phase.OPEN, "event 1")
     few = [catalog.page(which, sort, limit=5, after=None) for sort in Sort]
-    monkeypatch.setattr("score_maker.events.catalog.FEW", 0)
+    monkeypatch.setattr("score_maker.events.catalog.SORT_MATCHES_BELOW", 0)
     assert [catalog.page(which, sort, limit=5, after=None) for sort in Sort] == few
     assert all(len(page.events) == 5 for page in few)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from score_maker.events.search import folded, words_of
+from score_maker.events.search import fold, words_of
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,11 @@ from score_maker.events.search import folded, words_of
     ],
 )
 def test_letter_case_accents_and_the_dots_of_yo_do_not_matter(typed: str, written: str) -> None:
-    assert all(word in folded(written) for word in words_of(typed))
+    assert all(word in fold(written) for word in words_of(typed))
 
 
 def test_a_letter_of_its_own_is_not_taken_for_an_accented_one() -> None:
-    assert folded("чай") != folded("чаи")
+    assert fold("чай") != fold("чаи")
 
 
 def test_the_order_and_number_of_the_same_words_mean_nothing() -> None:

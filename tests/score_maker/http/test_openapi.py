@@ -1,4 +1,4 @@
-"""The OpenAPI document against the service that it describes: by made-up requests, and by a client made from it."""
+"""The OpenAPI document against the service that it describes: by generated requests, and by a generated client."""
 
 import asyncio
 import json
@@ -14,14 +14,14 @@ from httpx import AsyncClient
 
 from score_maker.http.problems.types import MEDIA_TYPE, PROBLEM_TYPES
 from score_maker.settings import Settings
+from tests.support.operators import OPERATORS_TOKEN
 from tests.support.scripted_issuer import ScriptedIssuer, ec
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
-from tests.support.serving import serving
+from tests.support.serving import changed, serving
 
 TOOLS = Path(sys.executable).parent
 # For a long run by hand: SCHEMATHESIS_EXAMPLES=500.
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "5")
-OPERATORS_TOKEN = "a-token-for-the-operators"
 OPERATIONS = {
     "get": "list_events stream_events get_event get_score list_scores healthz readyz get_saga list_outbox",
     "post": "submit_score create_rater retry_messages create_event cancel_event import_events",
@@ -32,7 +32,7 @@ OPERATIONS = {
 
 
 async def run(tool: str, *arguments: str | Path, folder: Path) -> str:
-    """What the tool says; fails where it does."""
+    """The output of a tool of the environment. Fails where the tool fails."""
     process = await asyncio.create_subprocess_exec(
         TOOLS / tool,
         *arguments,
@@ -48,11 +48,11 @@ async def run(tool: str, *arguments: str | Path, folder: Path) -> str:
 
 @pytest.fixture
 async def unlimited(settings: Settings, line_provider: ScriptedLineProvider) -> AsyncIterator[AsyncClient]:
-    """Whole, and its one rater and its operators may write as often as a machine does."""
+    """A service with everything switched on and without rate limits, which generated requests would exceed."""
     line_provider.put(*(event(event_id) for event_id in (1, 2, 3)))
     without_limits = {"rate_limit_rater": "off", "rate_limit_address": "off"}
     tokens = {"admin_token": OPERATORS_TOKEN, "line_provider_token": line_provider.admin_token}
-    async with serving(Settings(**{**settings.model_dump(), **without_limits, **tokens})) as client:
+    async with serving(changed(settings, **without_limits, **tokens)) as client:
         yield client
 
 
@@ -61,7 +61,7 @@ async def document_of(api: AsyncClient) -> Any:
 
 
 @pytest.mark.timeout(1200)
-async def test_made_up_requests_find_nothing_that_the_document_does_not_say(
+async def test_generated_requests_find_no_answer_that_the_document_does_not_describe(
     unlimited: AsyncClient, tmp_path: Path
 ) -> None:
     token = (await unlimited.post("/raters")).json()["token"]
@@ -77,7 +77,7 @@ async def test_made_up_requests_find_nothing_that_the_document_does_not_say(
         assert f"Tested: {tested}" in said
 
 
-async def test_a_client_made_from_the_document_lists_events_and_rates(
+async def test_a_client_generated_from_the_document_lists_events_and_rates(
     api: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "openapi.json").write_text(json.dumps(await document_of(api)))
@@ -126,7 +126,7 @@ async def test_every_operation_is_described_with_all_its_answers(unlimited: Asyn
     assert {method: set(names.split()) for method, names in OPERATIONS.items()} == found
 
 
-async def test_every_kind_of_problem_is_in_the_document_and_explained_at_its_address(api: AsyncClient) -> None:
+async def test_every_problem_type_is_in_the_document_and_explained_at_its_address(api: AsyncClient) -> None:
     document = await document_of(api)
     described = document["components"]["schemas"]["ProblemDocument"]["properties"]["type"]["description"]
     for problem_type in PROBLEM_TYPES.values():
@@ -146,7 +146,7 @@ async def test_the_document_says_what_only_operators_may_do(unlimited: AsyncClie
             assert is_operators is path.startswith("/ops/") is ("operations" in operation["tags"]), path
 
 
-async def test_the_document_says_how_raters_are_told_apart(
+async def test_the_document_says_how_raters_authenticate(
     api: AsyncClient, settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     anonymous = await document_of(api)
@@ -155,7 +155,7 @@ async def test_the_document_says_how_raters_are_told_apart(
     assert {} in post["security"]
     async with (
         ScriptedIssuer(ec("one")) as issuer,
-        serving(Settings(**{**settings.model_dump(), **issuer.settings()})) as client,
+        serving(changed(settings, **issuer.settings())) as client,
     ):
         document = await document_of(client)
     assert document["components"]["securitySchemes"]["bearer"]["bearerFormat"] == "JWT"

@@ -1,36 +1,35 @@
-"""More than the service can take: what it turns away it says so of, and what it acknowledges is there."""
+"""More than the service can take: it refuses the excess with 503, and what it acknowledges is stored."""
 
 import asyncio
 
-from httpx import AsyncClient, Response
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from score_maker.http.identity import COOKIE
 from score_maker.settings import Settings
+from tests.support.database import until_blocked
+from tests.support.rating import rate
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
 from tests.support.serving import serving
 from tests.support.settling import count_written
+from tests.support.waiting import eventually
 
 MAY_WAIT = 5
 REQUESTS = 30
 
 
-async def test_past_its_capacity_it_answers_503_with_when_to_come_back_and_keeps_all_that_it_acknowledged(
+async def test_past_its_capacity_it_answers_503_with_retry_after_and_keeps_all_that_it_acknowledged(
     settings: Settings, line_provider: ScriptedLineProvider, engine: AsyncEngine
 ) -> None:
     line_provider.put(event(1))
     async with serving(settings.model_copy(update={"max_waiting": MAY_WAIT})) as api:
         async with engine.begin() as connection:
-            # As slow as a database can be.
+            # No database is slower than one that answers nothing.
             await connection.execute(text("LOCK TABLE scores IN EXCLUSIVE MODE"))
-            under_way = asyncio.create_task(_rate(api, 1))
-            async with asyncio.timeout(60):
-                while not await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
-                    await asyncio.sleep(0.01)
-                requests = [asyncio.create_task(_rate(api, number % 5 + 1)) for number in range(REQUESTS)]
-                while sum(request.done() for request in requests) < REQUESTS - MAY_WAIT:
-                    await asyncio.sleep(0.01)
+            under_way = asyncio.create_task(rate(api, 1))
+            await until_blocked(connection)
+            requests = [asyncio.create_task(rate(api, number % 5 + 1)) for number in range(REQUESTS)]
+            await eventually(lambda: sum(request.done() for request in requests) >= REQUESTS - MAY_WAIT, within=60)
             refused = [request.result() for request in requests if request.done()]
             assert len(refused) == REQUESTS - MAY_WAIT
             assert {(r.status_code, r.json()["type"]) for r in refused} == {(503, "/problems/unavailable")}
@@ -42,8 +41,4 @@ async def test_past_its_capacity_it_answers_503_with_when_to_come_back_and_keeps
         for answer in acknowledged:
             kept = await api.get("/events/1/score", headers={"Cookie": f"{COOKIE}={answer.cookies[COOKIE]}"})
             assert kept.json() == answer.json()
-        assert (await _rate(api, 3)).status_code == 202
-
-
-async def _rate(api: AsyncClient, value: int) -> Response:
-    return await api.post("/events/1/score", json={"score": value}, timeout=60)
+        assert (await rate(api, 3)).status_code == 202

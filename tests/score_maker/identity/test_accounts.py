@@ -11,8 +11,7 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker.identity.accounts import IssuedRaters
-from score_maker.identity.anonymous import Subject
+from score_maker.identity.accounts import Accounts, Subject
 from score_maker.settings import Settings
 from tests.support.scripted_issuer import ScriptedIssuer, rsa
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
@@ -310,7 +309,7 @@ async def test_other_methods_are_answered_as_for_raters_of_this_service(
 
 
 async def test_a_rater_who_is_known_is_not_asked_for(engine: AsyncEngine) -> None:
-    raters = IssuedRaters(engine)
+    raters = Accounts(engine)
     ann = Subject(b"a" * 32)
     made = await raters.get_or_make(ann)
     with counted(engine) as statements:
@@ -319,7 +318,7 @@ async def test_a_rater_who_is_known_is_not_asked_for(engine: AsyncEngine) -> Non
 
 
 async def test_those_who_came_last_are_remembered_and_no_more(engine: AsyncEngine) -> None:
-    raters = IssuedRaters(engine, capacity=2)
+    raters = Accounts(engine, capacity=2)
     ann, bob, eve = (Subject(letter * 32) for letter in (b"a", b"b", b"e"))
     made = {subject: await raters.get_or_make(subject) for subject in (ann, bob)}
     await raters.get(ann)

@@ -18,6 +18,7 @@ from score_maker.identity import issuer_tokens
 from score_maker.identity.anonymous import RaterTokens
 from score_maker.settings import EXAMPLE, Settings
 from scoreline_common.settings import load
+from tests.support.rating import rate
 from tests.support.scripted_issuer import AUDIENCE, Key, ScriptedIssuer, ec, ed25519, rsa
 from tests.support.scripted_line_provider import ScriptedLineProvider
 from tests.support.serving import trusting
@@ -42,9 +43,8 @@ async def trustful(
         yield client
 
 
-async def rate(api: AsyncClient, token: str | None, value: int = 5) -> Response:
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return await api.post("/events/1/score", json={"score": value}, headers=headers)
+async def rate_with(api: AsyncClient, token: str, value: int = 5) -> Response:
+    return await rate(api, value, headers={"Authorization": f"Bearer {token}"})
 
 
 async def raters(engine: AsyncEngine) -> set[str]:
@@ -59,10 +59,10 @@ async def test_a_subject_is_one_rater_whichever_of_the_issuers_keys_has_signed(
     trustful: AsyncClient, issuer: ScriptedIssuer, engine: AsyncEngine, key: Key, algorithm: str
 ) -> None:
     for version in (1, 2):
-        answer = await rate(trustful, issuer.token(key, algorithm, iat=int(time.time()) - version), value=version)
+        answer = await rate_with(trustful, issuer.token(key, algorithm, iat=int(time.time()) - version), value=version)
         assert (answer.status_code, answer.json()["version"]) == (202, version)
         assert "Set-Cookie" not in answer.headers
-    assert (await rate(trustful, issuer.token(key, algorithm, sub="bob"))).json()["version"] == 1
+    assert (await rate_with(trustful, issuer.token(key, algorithm, sub="bob"))).json()["version"] == 1
     assert len(await raters(engine)) == 2
     mine = await trustful.get("/scores", headers={"Authorization": f"Bearer {issuer.token(key, algorithm)}"})
     assert len(mine.json()["scores"]) == 1
@@ -129,7 +129,7 @@ UNACCEPTABLE: dict[str, Callable[[ScriptedIssuer], str]] = {
 async def test_a_token_that_does_not_hold_is_401_and_writes_nothing(
     trustful: AsyncClient, issuer: ScriptedIssuer, engine: AsyncEngine, kind: str
 ) -> None:
-    answer = await rate(trustful, UNACCEPTABLE[kind](issuer))
+    answer = await rate_with(trustful, UNACCEPTABLE[kind](issuer))
     assert (answer.status_code, answer.json()["type"]) == (401, "/problems/unknown-token"), answer.text
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
     assert len(answer.json()["detail"]) > 30
@@ -137,28 +137,28 @@ async def test_a_token_that_does_not_hold_is_401_and_writes_nothing(
 
 
 async def test_clocks_may_differ_by_the_leeway(trustful: AsyncClient, issuer: ScriptedIssuer) -> None:
-    assert (await rate(trustful, issuer.token(KEY, exp=soon(-10), iat=soon(10), nbf=soon(10)))).status_code == 202
+    assert (await rate_with(trustful, issuer.token(KEY, exp=soon(-10), iat=soon(10), nbf=soon(10)))).status_code == 202
 
 
 async def test_a_token_for_several_audiences_is_good_where_this_service_is_one(
     trustful: AsyncClient, issuer: ScriptedIssuer
 ) -> None:
-    assert (await rate(trustful, issuer.token(KEY, aud=["elsewhere", AUDIENCE]))).status_code == 202
+    assert (await rate_with(trustful, issuer.token(KEY, aud=["elsewhere", AUDIENCE]))).status_code == 202
 
 
 async def test_algorithms_that_the_settings_name_are_good_for_a_key_that_names_none(
     settings: Settings, line_provider: ScriptedLineProvider, issuer: ScriptedIssuer
 ) -> None:
     async with trusting(settings, line_provider, issuer, jwt_algorithms="PS256, RS512") as api:
-        assert (await rate(api, issuer.token(KEY, "PS256"))).status_code == 202
-        assert (await rate(api, issuer.token(KEY, "RS512"))).status_code == 202
-        assert (await rate(api, issuer.token(KEY, "RS256"))).status_code == 401
+        assert (await rate_with(api, issuer.token(KEY, "PS256"))).status_code == 202
+        assert (await rate_with(api, issuer.token(KEY, "RS512"))).status_code == 202
+        assert (await rate_with(api, issuer.token(KEY, "RS256"))).status_code == 401
 
 
 async def test_a_token_need_not_name_the_only_key(settings: Settings, line_provider: ScriptedLineProvider) -> None:
     async with ScriptedIssuer(ec("alone")) as issuer, trusting(settings, line_provider, issuer) as api:
         token = issuer.token(issuer.keys[0], "ES256", header={"kid": None})
-        assert (await rate(api, token)).status_code == 202
+        assert (await rate_with(api, token)).status_code == 202
 
 
 async def test_writes_need_a_token_reads_do_not_and_no_cookie_counts(
@@ -188,22 +188,22 @@ async def test_nobody_mints_raters_where_an_issuer_does(trustful: AsyncClient) -
 async def test_a_key_that_the_issuer_has_just_begun_to_use_is_found_without_a_restart(
     trustful: AsyncClient, issuer: ScriptedIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (await rate(trustful, issuer.token(KEY))).status_code == 202
+    assert (await rate_with(trustful, issuer.token(KEY))).status_code == 202
     monkeypatch.setattr(issuer_tokens, "PAUSE_SECONDS", 0.0)
     new = rsa("the-second")
     issuer.keys.append(new)
-    answers = await asyncio.gather(*(rate(trustful, issuer.token(new, sub=f"rater {n}")) for n in range(20)))
+    answers = await asyncio.gather(*(rate_with(trustful, issuer.token(new, sub=f"rater {n}")) for n in range(20)))
     assert {answer.status_code for answer in answers} == {202}
-    assert (await rate(trustful, issuer.token(KEY))).status_code == 202
+    assert (await rate_with(trustful, issuer.token(KEY))).status_code == 202
 
 
 async def test_however_many_unknown_keys_are_named_the_issuer_is_left_in_peace(
     trustful: AsyncClient, issuer: ScriptedIssuer
 ) -> None:
-    await rate(trustful, issuer.token(KEY))
+    await rate_with(trustful, issuer.token(KEY))
     asked = issuer.asked
     answers = await asyncio.gather(
-        *(rate(trustful, issuer.token(STRANGE_KEY, header={"kid": f"made up {n}"})) for n in range(20))
+        *(rate_with(trustful, issuer.token(STRANGE_KEY, header={"kid": f"made up {n}"})) for n in range(20))
     )
     assert {answer.status_code for answer in answers} == {401}
     assert issuer.asked <= asked + 1
@@ -218,10 +218,10 @@ async def test_a_key_that_the_issuer_withdraws_is_good_no_longer(
     monkeypatch.setattr(issuer_tokens, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(issuer_tokens, "REFRESH_SECONDS", 0.02)
     async with trusting(settings, line_provider, issuer) as api:
-        assert (await rate(api, issuer.token(KEY))).status_code == 202
+        assert (await rate_with(api, issuer.token(KEY))).status_code == 202
         issuer.keys.remove(KEY)
         async with asyncio.timeout(20):
-            while (await rate(api, issuer.token(KEY))).status_code != 401:
+            while (await rate_with(api, issuer.token(KEY))).status_code != 401:
                 await asyncio.sleep(0.02)
 
 
@@ -235,7 +235,7 @@ async def test_while_the_issuer_is_away_the_keys_that_are_known_stay_good_and_ot
     outage: str,
 ) -> None:
     async with trusting(settings, line_provider, issuer) as api:
-        assert (await rate(api, issuer.token(KEY))).status_code == 202
+        assert (await rate_with(api, issuer.token(KEY))).status_code == 202
         monkeypatch.setattr(issuer_tokens, "PAUSE_SECONDS", 0.0)
         new = rsa("the-second")
         known_keys = issuer.keys
@@ -248,16 +248,16 @@ async def test_while_the_issuer_is_away_the_keys_that_are_known_stay_good_and_ot
                 case _:
                     issuer.keys = []
             for _ in range(3):
-                unknown = await rate(api, issuer.token(new, sub="bob"))
+                unknown = await rate_with(api, issuer.token(new, sub="bob"))
                 assert (unknown.status_code, unknown.json()["type"]) == (503, "/problems/unavailable")
                 assert int(unknown.headers["Retry-After"]) > 0
-                assert (await rate(api, issuer.token(KEY))).status_code == 202
-            assert (await rate(api, issuer.token(STRANGE_KEY))).status_code == 401
+                assert (await rate_with(api, issuer.token(KEY))).status_code == 202
+            assert (await rate_with(api, issuer.token(STRANGE_KEY))).status_code == 401
         assert [log["event"] for log in logs].count("issuer_keys_unreachable") == 1
         issuer.keys, issuer.answers_with = [*known_keys, new], 200
         if outage == "not there":
             await issuer.start()
-        assert (await rate(api, issuer.token(new, sub="bob"))).status_code == 202
+        assert (await rate_with(api, issuer.token(new, sub="bob"))).status_code == 202
     assert len(await raters(engine)) == 2
 
 
@@ -268,10 +268,10 @@ async def test_a_score_maker_that_starts_while_the_issuer_is_away_serves_reads_a
     await issuer.stop()
     async with trusting(settings, line_provider, issuer) as api:
         assert (await api.get("/events")).status_code == 200
-        assert (await rate(api, issuer.token(KEY))).status_code == 503
+        assert (await rate_with(api, issuer.token(KEY))).status_code == 503
         await issuer.start()
         async with asyncio.timeout(20):
-            while (await rate(api, issuer.token(KEY))).status_code != 202:
+            while (await rate_with(api, issuer.token(KEY))).status_code != 202:
                 await asyncio.sleep(0.05)
 
 

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from devstack.valkey import Valkey
 from score_maker.rate_limits import limiter
-from score_maker.rate_limits.limiter import RateLimits, host_of
+from score_maker.rate_limits.limiter import RateLimits, network_of
 from score_maker.settings import EXAMPLE, Settings
 from scoreline_common.settings import load
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
@@ -115,7 +115,7 @@ async def test_whoever_is_far_from_a_limit_does_not_wait_for_redis_and_is_counte
     # Another process has not heard of it, and learns of it at once.
     async with RateLimits(redis, rater=limit, address=None) as limits:
         answers = [await limits.hit(address=None, rater="eager")]
-        await limits.until_counted()
+        await limits.until_synced()
         answers += [await limits.hit(address=None, rater="eager") for _ in range(30)]
     assert sum(answer is None for answer in answers) == 9
 
@@ -124,10 +124,10 @@ async def test_redis_hears_of_no_more_than_it_must_and_a_limit_is_kept_exactly_n
     limit = RateLimitItemPerMinute(100)
     async with RateLimits(redis, rater=limit, address=None) as limits:
         assert [await limits.hit(address=None, rater="calm") for _ in range(5)] == [None] * 5
-        await limits.until_counted()
+        await limits.until_synced()
         assert await redis.keys("*rate*") == []
         assert await limits.hit(address=None, rater="calm") is None
-        await limits.until_counted()
+        await limits.until_synced()
         (counted,) = [await redis.get(key) for key in await redis.keys("*rate*")]
         assert counted == b"6"
         answers = [await limits.hit(address=None, rater="calm") for _ in range(110)]
@@ -142,7 +142,7 @@ async def test_several_processes_keep_a_limit_to_within_what_they_have_not_told(
         for _ in range(50):
             for limits in processes:
                 admitted += await limits.hit(address=None, rater="eager") is None
-                await limits.until_counted()
+                await limits.until_synced()
     assert 100 <= admitted <= 100 + 3 * 5
 
 
@@ -244,7 +244,7 @@ async def test_the_cookie_is_kept_to_https_where_a_trusted_proxy_says_https(
     ],
 )
 def test_an_ipv6_host_cannot_multiply_itself(address: str, host: str) -> None:
-    assert host_of(address) == host
+    assert network_of(address) == host
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,20 @@
 
 from limits import RateLimitItemPerMinute
 
-from score_maker.rate_limits.local_counts import WriteCount, WriteCounts
+from score_maker.rate_limits.local_counts import LocalCount, LocalCounts
 
 LIMIT = RateLimitItemPerMinute(100)
 PORTION = 5
 
 
-def counts(told: list[WriteCount], *, most_known: int = 1000) -> WriteCounts:
-    return WriteCounts("rater", LIMIT, told.append, most_known=most_known)
+def counts(told: list[LocalCount], *, max_counters: int = 1000) -> LocalCounts:
+    return LocalCounts("rater", LIMIT, told.append, max_counters=max_counters)
 
 
 def test_redis_is_to_hear_of_writes_once_they_are_more_than_a_portion() -> None:
     count = counts([]).of("anna", now=0)
     assert [count.admit() for _ in range(PORTION + 1)] == [False] * PORTION + [True]
-    assert count.hand_over() == PORTION + 1
+    assert count.take_unsynced() == PORTION + 1
     assert not count.admit()
 
 
@@ -30,26 +30,26 @@ def test_half_of_the_limit_is_far_from_it() -> None:
 def test_what_redis_knows_counts_and_what_it_has_not_heard_of_on_top() -> None:
     count = counts([]).of("anna", now=0)
     count.admit()
-    count.hand_over()
+    count.take_unsynced()
     count.admit()
-    count.learn(48, now=1)
+    count.apply_remote_count(48, now=1)
     assert (count.used, count.is_far_from_limit(now=1)) == (49, True)
-    count.learn(49, now=1)
+    count.apply_remote_count(49, now=1)
     assert not count.is_far_from_limit(now=61)
 
 
 def test_a_window_later_only_what_redis_has_not_heard_of_counts() -> None:
     count = counts([]).of("anna", now=0)
     count.admit()
-    count.hand_over()
+    count.take_unsynced()
     count.admit()
-    count.learn(99, now=1)
+    count.apply_remote_count(99, now=1)
     assert count.is_far_from_limit(now=61.5)
     assert count.used == 1
 
 
 def test_of_too_many_the_longest_known_is_forgotten() -> None:
-    known = counts([], most_known=2)
+    known = counts([], max_counters=2)
     anna, ben = known.of("anna", now=0), known.of("ben", now=1)
     assert known.of("anna", now=2) is anna
     known.of("cleo", now=3)
@@ -58,8 +58,8 @@ def test_of_too_many_the_longest_known_is_forgotten() -> None:
 
 
 def test_who_is_forgotten_early_is_told_of_and_who_is_forgotten_late_was_slow_enough() -> None:
-    told: list[WriteCount] = []
-    known = counts(told, most_known=1)
+    told: list[LocalCount] = []
+    known = counts(told, max_counters=1)
     anna = known.of("anna", now=0)
     anna.admit()
     ben = known.of("ben", now=2.9)

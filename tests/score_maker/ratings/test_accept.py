@@ -9,12 +9,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from score_maker.ratings import accept
+from score_maker.ratings import accept, queries
 from score_maker.ratings.accept import ANY_VERSION, Submission, versions
 from score_maker.ratings.domain import OtherVersion, Outcome, Refusal, Score, State, Unchanged, Verdict
-from score_maker.ratings.group_commit import GroupCommit, Unavailable
+from score_maker.ratings.group_commit import Unavailable
 from score_maker.storage.migrate import migrate
 from scoreline_common.database import create_engine
+from tests.support.committing import committing
 from tests.support.settling import settle_all
 
 
@@ -23,7 +24,7 @@ def ahead() -> datetime:
 
 
 def rating(value: int | None, *, event_id: int = 1, rater_id: UUID | None = None) -> Submission:
-    return Submission(event_id, rater_id or uuid4(), value, ahead())
+    return Submission(event_id=event_id, rater_id=rater_id or uuid4(), value=value, deadline=ahead())
 
 
 async def submit(engine: AsyncEngine, *submissions: Submission) -> list[Outcome]:
@@ -43,7 +44,7 @@ async def test_a_rating_is_written_with_its_outbox_message(engine: AsyncEngine) 
     assert isinstance(score, Score)
     assert (score.value, score.version, score.state, score.confirmed_value) == (4, 1, State.PENDING, None)
     async with engine.connect() as connection:
-        assert await accept.get(connection, 1, submission.rater_id) == score
+        assert await queries.get(connection, 1, submission.rater_id) == score
     assert await outbox_rows(engine) == [(1, 4, 1)]
 
 
@@ -52,7 +53,7 @@ async def test_a_rolled_back_rating_leaves_neither_score_nor_message(engine: Asy
     async with engine.connect() as connection:
         await accept.submit(connection, [submission])
         await connection.rollback()
-        assert await accept.get(connection, 1, submission.rater_id) is None
+        assert await queries.get(connection, 1, submission.rater_id) is None
     assert await outbox_rows(engine) == []
 
 
@@ -61,14 +62,14 @@ async def test_each_change_of_mind_is_a_new_version_of_the_same_rating(engine: A
     for value in (5, 1, None, 3):
         await submit(engine, rating(value, rater_id=rater))
     async with engine.connect() as connection:
-        score = await accept.get(connection, 1, rater)
+        score = await queries.get(connection, 1, rater)
     assert score is not None
     assert (score.value, score.version) == (3, 4)
     assert await outbox_rows(engine) == [(1, 5, 1), (1, 1, 2), (1, None, 3), (1, 3, 4)]
 
 
 async def test_nothing_is_written_after_the_deadline(engine: AsyncEngine) -> None:
-    late = Submission(1, uuid4(), 5, datetime.now(UTC) - timedelta(seconds=1))
+    late = Submission(event_id=1, rater_id=uuid4(), value=5, deadline=datetime.now(UTC) - timedelta(seconds=1))
     punctual = rating(2)
     outcomes = await submit(engine, late, punctual)
     assert outcomes[0] is Refusal.DEADLINE_PASSED
@@ -77,7 +78,7 @@ async def test_nothing_is_written_after_the_deadline(engine: AsyncEngine) -> Non
 
 
 async def test_a_rating_is_taken_where_the_deadline_is_not_known(engine: AsyncEngine) -> None:
-    (score,) = await submit(engine, Submission(1, uuid4(), 5, None))
+    (score,) = await submit(engine, Submission(event_id=1, rater_id=uuid4(), value=5, deadline=None))
     assert isinstance(score, Score)
 
 
@@ -120,7 +121,9 @@ async def test_a_score_is_written_only_if_it_is_of_a_version_that_the_submission
     rater = uuid4()
 
     async def outcome(value: int | None, **conditions: str) -> Outcome:
-        (result,) = await submit(engine, Submission(1, rater, value, ahead(), **conditions))
+        (result,) = await submit(
+            engine, Submission(event_id=1, rater_id=rater, value=value, deadline=ahead(), **conditions)
+        )
         return result
 
     assert await outcome(5, if_match=versions([1])) == OtherVersion(None)
@@ -153,9 +156,9 @@ async def test_a_word_that_another_process_has_overtaken_is_judged_by_what_stand
             submit(
                 engine,
                 rating(3, rater_id=unconditional),
-                Submission(1, conditional, 3, ahead(), if_match=versions([1])),
+                Submission(event_id=1, rater_id=conditional, value=3, deadline=ahead(), if_match=versions([1])),
                 rating(3, rater_id=same),
-                Submission(1, new, 3, ahead(), if_none_match=ANY_VERSION),
+                Submission(event_id=1, rater_id=new, value=3, deadline=ahead(), if_none_match=ANY_VERSION),
                 rating(5),
             )
         )
@@ -184,9 +187,9 @@ async def test_a_raters_own_ratings_come_newest_first_and_page_by_page(engine: A
     for event_id in (1, 2, 3, 4, 5):
         await submit(engine, rating(3, event_id=event_id, rater_id=rater), rating(1, event_id=event_id))
     async with engine.connect() as connection:
-        first = await accept.list_of_rater(connection, rater, limit=3)
+        first = await queries.list_of_rater(connection, rater, limit=3)
         last = first[-1]
-        second = await accept.list_of_rater(connection, rater, limit=3, before=(last.accepted_at, last.event_id))
+        second = await queries.list_of_rater(connection, rater, limit=3, before=(last.accepted_at, last.event_id))
     assert [score.event_id for score in first + second] == [5, 4, 3, 2, 1]
 
 
@@ -205,7 +208,7 @@ async def test_the_commit_wakes_the_relay(engine: AsyncEngine, database_url: str
 
 
 async def test_submissions_that_arrive_together_share_a_transaction(engine: AsyncEngine) -> None:
-    async with GroupCommit(engine) as group_commit:
+    async with committing(engine) as group_commit:
         answers = await asyncio.gather(*(group_commit.submit(rating(3)) for _ in range(200)))
     assert all(isinstance(answer, Score) for answer in answers)
     async with engine.connect() as connection:
@@ -216,21 +219,21 @@ async def test_submissions_that_arrive_together_share_a_transaction(engine: Asyn
 
 async def test_one_raters_words_on_one_event_keep_their_order_and_get_their_own_answers(engine: AsyncEngine) -> None:
     rater = uuid4()
-    async with GroupCommit(engine) as group_commit:
+    async with committing(engine) as group_commit:
         answers = await asyncio.gather(*(group_commit.submit(rating(v, rater_id=rater)) for v in (5, 1, 4, 2)))
     assert [(a.value, a.version) for a in answers if isinstance(a, Score)] == [(5, 1), (1, 2), (4, 3), (2, 4)]
 
 
 async def test_a_condition_that_fails_never_fails_its_neighbours(engine: AsyncEngine) -> None:
-    careful = Submission(1, uuid4(), 3, ahead(), if_match=versions([7]))
-    async with GroupCommit(engine) as group_commit:
+    careful = Submission(event_id=1, rater_id=uuid4(), value=3, deadline=ahead(), if_match=versions([7]))
+    async with committing(engine) as group_commit:
         answers = await asyncio.gather(*(group_commit.submit(each) for each in (rating(1), careful, rating(5))))
     assert [type(answer) for answer in answers] == [Score, OtherVersion, Score]
     assert len(await outbox_rows(engine)) == 2
 
 
 async def test_a_bad_submission_never_fails_its_neighbours(engine: AsyncEngine) -> None:
-    async with GroupCommit(engine) as group_commit:
+    async with committing(engine) as group_commit:
         answers = await asyncio.gather(
             *(group_commit.submit(rating(value)) for value in (1, 9, 5)), return_exceptions=True
         )
@@ -241,7 +244,7 @@ async def test_a_bad_submission_never_fails_its_neighbours(engine: AsyncEngine) 
 
 
 async def test_leaving_commits_what_still_waits_and_takes_nothing_more(engine: AsyncEngine) -> None:
-    async with GroupCommit(engine) as group_commit:
+    async with committing(engine) as group_commit:
         waiting = [asyncio.create_task(group_commit.submit(rating(3))) for _ in range(10)]
         await asyncio.sleep(0)
     assert all(isinstance(answer, Score) for answer in await asyncio.gather(*waiting))
@@ -250,7 +253,7 @@ async def test_leaving_commits_what_still_waits_and_takes_nothing_more(engine: A
 
 
 async def test_more_than_may_wait_is_turned_away(engine: AsyncEngine) -> None:
-    async with GroupCommit(engine, max_waiting=5) as group_commit:
+    async with committing(engine, max_waiting=5) as group_commit:
         answers = await asyncio.gather(*(group_commit.submit(rating(3)) for _ in range(8)), return_exceptions=True)
     assert [isinstance(answer, Score) for answer in answers] == [True] * 5 + [False] * 3
     assert all(isinstance(answer, Unavailable) for answer in answers[5:])
@@ -258,7 +261,7 @@ async def test_more_than_may_wait_is_turned_away(engine: AsyncEngine) -> None:
 
 async def test_a_database_that_is_away_is_told_apart_from_a_bad_submission() -> None:
     engine = create_async_engine("postgresql+asyncpg://anybody:secret@/anywhere?host=/nonexistent")
-    async with GroupCommit(engine) as group_commit:
+    async with committing(engine) as group_commit:
         with pytest.raises(Unavailable):
             await group_commit.submit(rating(3))
     await engine.dispose()
@@ -266,7 +269,7 @@ async def test_a_database_that_is_away_is_told_apart_from_a_bad_submission() -> 
 
 async def test_a_connection_that_the_server_has_closed_costs_no_rating(engine: AsyncEngine) -> None:
     service = create_engine(engine.url.render_as_string(hide_password=False))
-    async with GroupCommit(service) as group_commit:
+    async with committing(service) as group_commit:
         for value in (1, 2, 3):
             assert isinstance(await group_commit.submit(rating(value)), Score)
             async with engine.connect() as connection:

@@ -7,25 +7,46 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from score_maker.ratings.domain import AppliedVersion, Mending, Ruling, Score, State, Verdict, mend, settle
+from score_maker.ratings.domain import (
+    AppliedVersion,
+    Decision,
+    Reason,
+    Repair,
+    Score,
+    State,
+    Verdict,
+    repair_of,
+    settle,
+)
 
 ACCEPTED = datetime(2026, 6, 11, 20, tzinfo=UTC)
 SETTLED = datetime(2026, 6, 11, 21, tzinfo=UTC)
 
 
 def pending(value: int | None, version: int = 1) -> Score:
-    return Score(1, uuid4(), value, version, State.PENDING, None, None, None, ACCEPTED, None)
+    return Score(
+        event_id=1,
+        rater_id=uuid4(),
+        value=value,
+        version=version,
+        state=State.PENDING,
+        reason=None,
+        confirmed_value=None,
+        confirmed_version=None,
+        accepted_at=ACCEPTED,
+        settled_at=None,
+    )
 
 
-def applied(version: int, value: int | None) -> Ruling:
-    return Ruling(version, value, Verdict.APPLIED)
+def applied(version: int, value: int | None) -> Decision:
+    return Decision(version, value, Verdict.APPLIED)
 
 
-def rejected(version: int, value: int | None) -> Ruling:
-    return Ruling(version, value, Verdict.REJECTED, "event_cancelled")
+def rejected(version: int, value: int | None) -> Decision:
+    return Decision(version, value, Verdict.REJECTED, Reason.EVENT_CANCELLED)
 
 
-def settle_all(score: Score, rulings: list[Ruling]) -> Score:
+def settle_all(score: Score, rulings: list[Decision]) -> Score:
     for ruling in rulings:
         score = settle(score, ruling, SETTLED)
     return score
@@ -97,47 +118,47 @@ def confirmed(value: int | None, version: int = 1) -> Score:
 @pytest.mark.parametrize("value", [4, None])
 def test_what_both_sides_agree_on_needs_nothing(value: int | None) -> None:
     score = confirmed(value)
-    assert mend(score, there(1, value), SETTLED) == (score, None)
+    assert repair_of(score, there(1, value), SETTLED) == (score, None)
 
 
 def test_what_line_provider_has_lost_is_sent_again() -> None:
     score = confirmed(4, version=2)
-    assert mend(score, None, SETTLED) == (score, Mending.SENT_AGAIN)
-    assert mend(score, there(1, 5), SETTLED) == (score, Mending.SENT_AGAIN)
+    assert repair_of(score, None, SETTLED) == (score, Repair.REQUEUED)
+    assert repair_of(score, there(1, 5), SETTLED) == (score, Repair.REQUEUED)
 
 
 def test_an_applied_version_is_confirmed_however_that_is_learnt() -> None:
-    score, mending = mend(pending(2), there(1, 2), SETTLED)
-    assert (score.state, score.value, score.confirmed_version, mending) == (
+    score, repair = repair_of(pending(2), there(1, 2), SETTLED)
+    assert (score.state, score.value, score.confirmed_version, repair) == (
         State.CONFIRMED,
         2,
         1,
-        Mending.CONFIRMED_HERE,
+        Repair.CONFIRMED_HERE,
     )
 
 
 @pytest.mark.parametrize("value", [1, None])
 def test_a_later_version_that_only_line_provider_knows_is_adopted(value: int | None) -> None:
-    score, mending = mend(confirmed(5), there(3, value), SETTLED)
-    assert mending is Mending.ADOPTED
+    score, repair = repair_of(confirmed(5), there(3, value), SETTLED)
+    assert repair is Repair.ADOPTED
     assert (score.version, score.value, score.confirmed_version, score.confirmed_value) == (3, value, 3, value)
     assert score.state is (State.WITHDRAWN if value is None else State.CONFIRMED)
-    assert mend(score, there(3, value), SETTLED) == (score, None)
+    assert repair_of(score, there(3, value), SETTLED) == (score, None)
 
 
 @pytest.mark.parametrize("version", [1, 3])
 def test_what_the_rater_has_said_since_is_said_again_behind_what_line_provider_knows(version: int) -> None:
-    score, mending = mend(confirmed(5, version), there(3, 1, seconds_after=-1), SETTLED)
-    assert mending is Mending.SAID_AGAIN
+    score, repair = repair_of(confirmed(5, version), there(3, 1, seconds_after=-1), SETTLED)
+    assert repair is Repair.REISSUED
     assert (score.version, score.value, score.state, score.accepted_at) == (4, 5, State.PENDING, ACCEPTED)
     assert (score.confirmed_version, score.confirmed_value, score.settled_at) == (3, 1, None)
 
 
 def test_what_was_rejected_is_not_said_again() -> None:
-    score, mending = mend(settle(pending(5), rejected(1, 5), SETTLED), there(3, 1, seconds_after=-1), SETTLED)
-    assert (score.version, score.value, score.state, mending) == (3, 1, State.CONFIRMED, Mending.ADOPTED)
+    score, repair = repair_of(settle(pending(5), rejected(1, 5), SETTLED), there(3, 1, seconds_after=-1), SETTLED)
+    assert (score.version, score.value, score.state, repair) == (3, 1, State.CONFIRMED, Repair.ADOPTED)
 
 
 def test_without_a_time_nobody_can_tell_who_spoke_last() -> None:
     score = confirmed(5)
-    assert mend(score, AppliedVersion(3, 1, None), SETTLED) == (score, Mending.NOT_POSSIBLE)
+    assert repair_of(score, AppliedVersion(3, 1, None), SETTLED) == (score, Repair.NOT_POSSIBLE)

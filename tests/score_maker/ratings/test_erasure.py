@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from score_maker.http.identity import COOKIE
-from score_maker.ratings import accept, erasure
+from score_maker.ratings import accept, erasure, queries
 from score_maker.ratings.accept import Submission
 from score_maker.ratings.domain import Refusal, Score, State, Verdict
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
@@ -21,7 +21,7 @@ from tests.support.settling import count_written, settle_all
 async def rate(engine: AsyncEngine, rater: UUID, event_ids: Sequence[int], value: int = 4) -> None:
     async with engine.begin() as connection:
         for event_id in event_ids:
-            await accept.submit(connection, [Submission(event_id, rater, value, None)])
+            await accept.submit(connection, [Submission(event_id=event_id, rater_id=rater, value=value, deadline=None)])
 
 
 async def recorded(engine: AsyncEngine, rater: UUID) -> dict[int, tuple[str, int | None, int | None, int]]:
@@ -53,7 +53,7 @@ async def test_every_rating_is_withdrawn_batch_by_batch_but_those_that_are_final
     await rate(engine, other, range(1, 7))
     await settle_all(engine, Verdict.APPLIED)
     await execute(engine, "INSERT INTO final_results VALUES (6, 2, 8, now())")
-    assert sorted(await erasure.forget(engine, rater)) == [1, 2, 3, 4, 5, 6]
+    assert sorted(await erasure.erase(engine, rater)) == [1, 2, 3, 4, 5, 6]
     expected = dict.fromkeys(range(1, 6), ("pending", None, 4, 2)) | {6: ("confirmed", 4, 4, 1)}
     assert await recorded(engine, rater) == expected
     assert await count_written(engine) == (12, 5)
@@ -66,11 +66,11 @@ async def test_what_line_provider_does_not_let_be_withdrawn_counts_on_and_is_not
     rater = uuid4()
     await rate(engine, rater, [1])
     await settle_all(engine, Verdict.APPLIED)
-    await erasure.forget(engine, rater)
+    await erasure.erase(engine, rater)
     await settle_all(engine, Verdict.REJECTED, "deadline_passed")
     assert await recorded(engine, rater) == {1: ("rejected", 4, 4, 2)}
     assert await erasure.finish(engine) == 0
-    assert await erasure.forget(engine, rater) == []
+    assert await erasure.erase(engine, rater) == []
     assert await count_written(engine) == (1, 0)
 
 
@@ -88,8 +88,8 @@ async def test_a_rating_that_was_on_its_way_in_when_its_rater_was_forgotten_is_w
 ) -> None:
     rater = uuid4()
     async with engine.begin() as connection:
-        await accept.submit(connection, [Submission(1, rater, 5, None)])
-        await erasure.forget(engine, rater)
+        await accept.submit(connection, [Submission(event_id=1, rater_id=rater, value=5, deadline=None)])
+        await erasure.erase(engine, rater)
     assert await recorded(engine, rater) == {1: ("pending", 5, None, 1)}
     assert await erasure.finish(engine) == 1
     assert await recorded(engine, rater) == {1: ("pending", None, None, 2)}
@@ -97,7 +97,7 @@ async def test_a_rating_that_was_on_its_way_in_when_its_rater_was_forgotten_is_w
 
 async def test_it_is_gone_over_until_nothing_can_be_on_its_way_in_any_more(engine: AsyncEngine) -> None:
     rater = uuid4()
-    await erasure.forget(engine, rater)
+    await erasure.erase(engine, rater)
 
     async def is_finished() -> bool:
         async with engine.connect() as connection:
@@ -113,15 +113,19 @@ async def test_it_is_gone_over_until_nothing_can_be_on_its_way_in_any_more(engin
 async def test_nothing_is_accepted_from_a_forgotten_rater_nor_shown_to_them(engine: AsyncEngine) -> None:
     rater = uuid4()
     await rate(engine, rater, [1])
-    await erasure.forget(engine, rater)
+    await erasure.erase(engine, rater)
     async with engine.begin() as connection:
         outcomes = await accept.submit(
             connection,
-            [Submission(1, rater, 5, None), Submission(1, uuid4(), 5, None), Submission(2, rater, None, None)],
+            [
+                Submission(event_id=1, rater_id=rater, value=5, deadline=None),
+                Submission(event_id=1, rater_id=uuid4(), value=5, deadline=None),
+                Submission(event_id=2, rater_id=rater, value=None, deadline=None),
+            ],
         )
-        assert await accept.get(connection, 1, rater) is None
-        assert await accept.list_of_rater(connection, rater, limit=10) == []
-    assert outcomes[0] is outcomes[2] is Refusal.RATER_FORGOTTEN
+        assert await queries.get(connection, 1, rater) is None
+        assert await queries.list_of_rater(connection, rater, limit=10) == []
+    assert outcomes[0] is outcomes[2] is Refusal.RATER_ERASED
     assert isinstance(outcomes[1], Score)
 
 
@@ -176,6 +180,6 @@ async def test_who_has_rated_nothing_can_be_forgotten_too(api: AsyncClient) -> N
 async def test_the_withdrawal_of_a_forgotten_rater_settles_like_any_other(engine: AsyncEngine) -> None:
     rater = uuid4()
     await rate(engine, rater, [1])
-    await erasure.forget(engine, rater)
+    await erasure.erase(engine, rater)
     await settle_all(engine, Verdict.APPLIED)
     assert await recorded(engine, rater) == {1: (State.WITHDRAWN, None, None, 2)}

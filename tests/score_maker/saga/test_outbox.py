@@ -18,7 +18,13 @@ OVER = timedelta(0)
 async def fill(engine: AsyncEngine, count: int) -> None:
     deadline = datetime.now(UTC) + timedelta(hours=1)
     async with engine.begin() as connection:
-        await accept.submit(connection, [Submission(1 + n % 7, uuid4(), 1 + n % 5, deadline) for n in range(count)])
+        await accept.submit(
+            connection,
+            [
+                Submission(event_id=1 + n % 7, rater_id=uuid4(), value=1 + n % 5, deadline=deadline)
+                for n in range(count)
+            ],
+        )
 
 
 async def claim(engine: AsyncEngine, *, limit: int = 100, lease: timedelta = LONG) -> Claim:

@@ -7,12 +7,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.table_scans import rows_read_through
-from score_maker.ratings import accept
+from score_maker.ratings import accept, queries
 from score_maker.ratings.accept import Submission
-from score_maker.ratings.domain import Score, State, Verdict
+from score_maker.ratings.domain import Reason, Score, State, Verdict
 from score_maker.saga import outbox
 from score_maker.saga.outbox import Claim, OutboxMessage
-from score_maker.saga.settlement import Decision, settle_decisions
+from score_maker.saga.settlement import DecidedMessage, settle_decided
 from scoreline_common.database import create_engine
 
 LONG = timedelta(minutes=5)
@@ -21,7 +21,7 @@ LONG = timedelta(minutes=5)
 async def rate(engine: AsyncEngine, rater: UUID, value: int | None, event_id: int = 1) -> None:
     deadline = datetime.now(UTC) + timedelta(hours=1)
     async with engine.begin() as connection:
-        await accept.submit(connection, [Submission(event_id, rater, value, deadline)])
+        await accept.submit(connection, [Submission(event_id=event_id, rater_id=rater, value=value, deadline=deadline)])
 
 
 async def claim(engine: AsyncEngine, lease: timedelta = LONG) -> Claim:
@@ -29,14 +29,14 @@ async def claim(engine: AsyncEngine, lease: timedelta = LONG) -> Claim:
         return await outbox.claim(connection, limit=100, lease=lease)
 
 
-async def settle(engine: AsyncEngine, claim: Claim, *decisions: Decision) -> list[Decision]:
+async def settle(engine: AsyncEngine, claim: Claim, *decisions: DecidedMessage) -> list[DecidedMessage]:
     async with engine.begin() as connection:
-        return await settle_decisions(connection, claim.lease_token, decisions)
+        return await settle_decided(connection, claim.lease_token, decisions)
 
 
 async def score_of(engine: AsyncEngine, rater: UUID, event_id: int = 1) -> Score:
     async with engine.connect() as connection:
-        score = await accept.get(connection, event_id, rater)
+        score = await queries.get(connection, event_id, rater)
     assert score is not None
     return score
 
@@ -47,12 +47,12 @@ async def undecided(engine: AsyncEngine) -> int:
     return count
 
 
-def applied(message: OutboxMessage) -> Decision:
-    return Decision(message, Verdict.APPLIED)
+def applied(message: OutboxMessage) -> DecidedMessage:
+    return DecidedMessage(message, Verdict.APPLIED)
 
 
-def cancelled(message: OutboxMessage) -> Decision:
-    return Decision(message, Verdict.REJECTED, "event_cancelled")
+def cancelled(message: OutboxMessage) -> DecidedMessage:
+    return DecidedMessage(message, Verdict.REJECTED, Reason.EVENT_CANCELLED)
 
 
 async def test_an_applied_message_confirms_its_score_and_leaves_the_outbox(engine: AsyncEngine) -> None:
@@ -96,7 +96,7 @@ async def test_several_versions_of_one_score_settle_in_one_batch(engine: AsyncEn
         cancelled(by_version[1, 3]),
         applied(by_version[2, 1]),
         applied(by_version[1, 2]),
-        Decision(by_version[1, 1], Verdict.DUPLICATE),
+        DecidedMessage(by_version[1, 1], Verdict.DUPLICATE),
     )
     score = await score_of(engine, rater)
     assert (score.state, score.value, score.confirmed_version) == (State.REJECTED, 4, 2)
@@ -142,7 +142,9 @@ async def test_small_groups_never_read_through_a_table_that_nobody_has_analysed(
     deadline = datetime.now(UTC) + timedelta(hours=1)
     for _ in range(40):
         async with session.begin() as connection:
-            await accept.submit(connection, [Submission(1, uuid4(), 4, deadline) for _ in range(10)])
+            await accept.submit(
+                connection, [Submission(event_id=1, rater_id=uuid4(), value=4, deadline=deadline) for _ in range(10)]
+            )
         claimed = await claim(session)
         assert len(await settle(session, claimed, *map(applied, claimed.messages))) == 10
     assert await rows_read_through(session, "scores") == before

@@ -1,4 +1,4 @@
-"""Cursors of paged listings: opaque to clients, who hand one back unchanged to get the next page."""
+"""Cursors of paged lists: opaque to clients, who send one back unchanged to get the next page."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TypeVar
@@ -15,7 +15,7 @@ def write_cursor(position: T, adapter: TypeAdapter[T]) -> str:
 
 
 def read_cursor(cursor: str, adapter: TypeAdapter[T]) -> T:
-    """The position that `write_cursor` was given. Raises Problem where the cursor is not one of this listing's."""
+    """Returns the position that `write_cursor` was given. Raises Problem if the cursor is not one of this list."""
     try:
         return adapter.validate_json(urlsafe_b64decode(cursor + "=="))
     except ValueError:
@@ -24,6 +24,6 @@ def read_cursor(cursor: str, adapter: TypeAdapter[T]) -> T:
 
 
 def foreign_cursor() -> Problem:
-    """The cursor is one of another listing: other events, or in another order."""
+    """Returns the problem that the cursor belongs to another list: other filters, or another order."""
     detail = "query.cursor: belongs to other filters or another `sort`; keep those of the page before, or leave it out."
     return Problem(INVALID_REQUEST, detail)

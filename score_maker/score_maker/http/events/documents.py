@@ -1,4 +1,4 @@
-"""Events as JSON. The bytes are made once for each state of an event, and joined into whatever is answered."""
+"""Events as JSON. The bytes are rendered once for each state of an event, and joined into every response."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -6,8 +6,11 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from score_maker.events.catalog import Event, Phase, Status
+from score_maker.events.event import Event, Phase, Status
 from score_maker.http.scores.resource import ScoreResource
+from score_maker.ratings.domain import SCALE
+
+_NUMBERS = f"{', '.join(map(str, SCALE[:-1]))} and {SCALE[-1]}"
 
 _EXAMPLE: JsonDict = {
     "event_id": 17,
@@ -35,43 +38,31 @@ class EventResource(BaseModel):
     starts_at: datetime
     deadline: datetime = Field(description="The last moment at which a rating is accepted")
     phase: Phase = Field(description="`open` events can be rated")
-    status: Status = Field(description="PROCESSING until a rating stands; then by the average")
-    average: float | None = Field(description="null where no rating stands")
+    status: Status = Field(
+        description="PROCESSING until a rating stands; then by the average. UNKNOWN during an upgrade only"
+    )
+    average: float | None = Field(description="null if no rating stands")
     score_count: int
-    histogram: tuple[int, ...] = Field(description="How many ratings of 1, 2, 3, 4 and 5 stand")
+    histogram: tuple[int, ...] = Field(description=f"How many ratings of {_NUMBERS} stand")
     cancelled_at: datetime | None
     finalized_at: datetime | None
 
     @classmethod
     def of(cls, event: Event, phase: Phase) -> "EventResource":
-        return EventResource(
-            event_id=event.event_id,
-            title=event.title,
-            description=event.description,
-            starts_at=event.starts_at,
-            deadline=event.deadline,
-            phase=phase,
-            status=event.status,
-            average=event.average,
-            score_count=event.score_count,
-            histogram=event.histogram,
-            cancelled_at=event.cancelled_at,
-            finalized_at=event.finalized_at,
-        )
+        named = cls.model_fields.keys() - {"phase"}
+        return EventResource(phase=phase, **{name: getattr(event, name) for name in named})
 
 
 class RatedEventResource(EventResource):
     model_config = ConfigDict(json_schema_extra={"example": _RATED_EXAMPLE})
 
     my_score: ScoreResource | None = Field(
-        description="Your own rating; null where you have none, or where no cookie or token names you"
+        description="Your own rating; null if you have none, or if no cookie or token identifies you"
     )
 
 
-_STALE = Field(description="line_provider is not heard just now: the figures may be behind")
-_MY_SCORE_UNKNOWN = Field(
-    description="The database cannot be asked just now: `my_score` is null although you may have rated"
-)
+_STALE = Field(description="The connection to line_provider is interrupted: the figures may be out of date")
+_MY_SCORE_UNKNOWN = Field(description="The database is unreachable: `my_score` is null although you may have rated")
 
 
 class EventsResource(BaseModel):
@@ -80,7 +71,7 @@ class EventsResource(BaseModel):
     stale: bool = _STALE
     my_score_unknown: bool = _MY_SCORE_UNKNOWN
     stream_position: str = Field(
-        description="Pass as `after` to `GET /events/stream` to be told what changes from here on",
+        description="Pass as `after` to `GET /events/stream` to get everything that changes from here on",
         examples=["5f0c9a1e-1284"],
     )
 
@@ -95,28 +86,28 @@ class SingleEventResource(RatedEventResource):
 
 
 class EventDocuments:
-    """Each event's latest JSON, kept while the catalog has the event so."""
+    """Each event's latest JSON, cached while the event stays the same."""
 
     def __init__(self) -> None:
-        self._made: dict[int, tuple[Event, Phase, bytes]] = {}
+        self._rendered: dict[int, tuple[Event, Phase, bytes]] = {}
 
     def of(self, event: Event, phase: Phase) -> bytes:
-        """The JSON of an EventResource."""
-        made = self._made.get(event.event_id)
-        if made is None or made[0] is not event or made[1] is not phase:
-            made = event, phase, EventResource.of(event, phase).model_dump_json().encode()
-            self._made[event.event_id] = made
-        return made[2]
+        """Returns the JSON of an EventResource."""
+        cached = self._rendered.get(event.event_id)
+        if cached is None or cached[0] is not event or cached[1] is not phase:
+            cached = event, phase, EventResource.of(event, phase).model_dump_json().encode()
+            self._rendered[event.event_id] = cached
+        return cached[2]
 
 
 def extended(json_object: bytes, **members: bytes) -> bytes:
-    """The JSON object with more members, whose values are JSON too."""
+    """Returns the JSON object with more members, whose values are JSON too."""
     more = b"".join(b',"%b":%b' % (name.encode(), value) for name, value in members.items())
     return b"%b%b}" % (json_object[:-1], more)
 
 
 def joined(json_values: Iterable[bytes]) -> bytes:
-    """The JSON array of these."""
+    """Returns the JSON array of these values."""
     return b"[%b]" % b",".join(json_values)
 
 

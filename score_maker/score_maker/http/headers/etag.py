@@ -1,4 +1,4 @@
-"""Answers that a client need not be sent again: ETag, If-None-Match and 304 as RFC 9110 has them."""
+"""Conditional reads: ETag, If-None-Match and 304 by RFC 9110."""
 
 import re
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Any
 
 from fastapi import Request, Response, status
 
-# An entity tag may hold commas; it never holds quotes. What makes it weak is no part of the comparison.
+# An entity tag may contain commas but no quotes. The prefix of a weak tag is not part of the comparison.
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A JSON body and its strong entity tag: the same tag, the same bytes."""
+    """A JSON body and its strong entity tag: the same tag means the same bytes."""
 
     body: bytes
     etag: str
@@ -24,7 +24,7 @@ class Document:
 
 
 def answer(request: Request, document: Document) -> Response:
-    """The document; 304 without it where the client has it already. It is the client's alone, who may be a rater."""
+    """Returns the document, or 304 if the client has it already. Caches must not share it: it may be a rater's own."""
     headers = {"ETag": document.etag, "Cache-Control": "private, no-cache", "Vary": "Cookie, Authorization"}
     if _is_known(request, document.etag):
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
@@ -32,23 +32,23 @@ def answer(request: Request, document: Document) -> Response:
 
 
 def _is_known(request: Request, etag: str) -> bool:
-    """Whether the client has what the tag stands for."""
+    """Tells whether the client already has the document with this tag."""
     condition = whole_header(request, "If-None-Match")
     return condition is not None and matches(condition, etag)
 
 
 def whole_header(request: Request, name: str) -> str | None:
-    """A header that is a list, of all the lines that it came in; None where it did not come."""
+    """Returns a list header, joined from all the lines that it was sent in; None if it was not sent."""
     lines = request.headers.getlist(name)
     return ", ".join(lines) if lines else None
 
 
 def matches(condition: str, etag: str) -> bool:
-    """Whether the value of If-None-Match names the strong tag, or any by `*`."""
+    """Tells whether the value of If-None-Match names the strong tag, or any tag by `*`."""
     return condition.strip() == "*" or etag in _ENTITY_TAG.findall(condition)
 
 
-# What OpenAPI says of an operation that answers so.
+# The OpenAPI documentation of operations that answer so.
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
-    status.HTTP_304_NOT_MODIFIED: {"description": "You have it already: it is what the `ETag` in `If-None-Match` named"}
+    status.HTTP_304_NOT_MODIFIED: {"description": "You have it already: `If-None-Match` names its `ETag`"}
 }

@@ -1,4 +1,4 @@
-"""The request header `Prefer` (RFC 7240), and of its preferences the one that is honoured here: `wait`."""
+"""The request header `Prefer` (RFC 7240); of its preferences, `wait` is honoured."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -6,26 +6,26 @@ from collections.abc import Iterator, Sequence
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's name for it
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _MEMBER = re.compile(rf'(?:{_QUOTED}|[^,"]|")+')
-# Parameters, behind a semicolon, say nothing to `wait`.
+# Parameters, after a semicolon, have no meaning for `wait`.
 _PREFERENCE = re.compile(rf"\s*({_TOKEN})(?:\s*=\s*({_TOKEN}|{_QUOTED})?)?\s*(?:;.*)?")
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _LONGEST_HEADER = 1_000
 
 
 def wait_seconds(prefer: Sequence[str], *, at_most: int) -> int | None:
-    """For how long the client would rather wait than be told "not yet"; None where it does not say so.
+    """Returns how long the client prefers to wait for the outcome; None if it does not say.
 
-    `prefer` are the values of all such headers. What is not as RFC 7240 has it is passed over, as preferences are.
+    `prefer` has the values of all such headers. Malformed preferences are ignored, as unknown ones are.
     """
     for name, value in _preferences(prefer):
-        # Of several of one name, the first holds.
+        # The first of several with the same name wins.
         if name == "wait":
             return min(int(value), at_most) if _SECONDS.fullmatch(value) else None
     return None
 
 
 def _preferences(prefer: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Names in lower case, with their values."""
+    """Yields names in lower case, with their values."""
     for header in prefer:
         if len(header) <= _LONGEST_HEADER:
             for member in _MEMBER.findall(header):

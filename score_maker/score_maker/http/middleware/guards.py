@@ -1,6 +1,6 @@
-"""What stands before every request and behind every answer: how large a body may be, and what browsers are told.
+"""Guards around every request: a limit on the size of its body, and security headers on the response.
 
-Plain ASGI: the framework's base class for middleware holds streams back, and its own limit answers in plain text.
+Plain ASGI: the framework's base class for middleware buffers streams, and its own limit answers in plain text.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from score_maker.http.problems.handlers import answer as problem_answer
 from score_maker.http.problems.types import CONTENT_TOO_LARGE
 
-# A rating is a dozen bytes; nothing that the API takes comes near it, but for files.
+# A rating is a dozen bytes; only files come near this.
 MAX_BODY_BYTES = 16 * 1024
 
 SECURITY_HEADERS = {
-    # Pages load what this service serves, run no script of their own text, and are framed by nobody.
+    # Pages load only what this service serves, run no inline scripts, and cannot be framed.
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'"
@@ -33,8 +33,10 @@ HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
 
 
 class BodyLimit:
-    """Answers 413 where a body is larger than MAX_BODY_BYTES, or than `larger` says for paths that begin like its
-    own, whether it says so or just goes on."""
+    """Answers 413 if a body exceeds MAX_BODY_BYTES, or the limit in `larger` whose path the request's path starts with.
+
+    That holds for a body that declares its length and for one that is sent in chunks.
+    """
 
     def __init__(self, app: ASGIApp, larger: Mapping[str, int]) -> None:
         self._app = app
@@ -48,10 +50,10 @@ class BodyLimit:
         max_bytes = next((size for start, size in self._larger.items() if path.startswith(start)), MAX_BODY_BYTES)
         declared = _declared_length(scope)
         if declared is not None and declared <= max_bytes:
-            # The server lets no more through.
+            # The server passes on no more than was declared.
             await self._app(scope, receive, send)
             return
-        detail = f"A body may have {max_bytes} bytes at most."
+        detail = f"A body may have at most {max_bytes} bytes."
         if declared is not None:
             answer = problem_answer(Request(scope), CONTENT_TOO_LARGE, detail)
             await answer(scope, receive, send)
@@ -64,7 +66,7 @@ class BodyLimit:
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 if received > max_bytes:
-                    # The one kind of error that the framework lets out of the reading of a body.
+                    # The only kind of error that the framework passes on while it reads a body.
                     raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
             return message
 
@@ -72,7 +74,7 @@ class BodyLimit:
 
 
 class SecurityHeaders:
-    """Adds SECURITY_HEADERS, and over https also HTTPS_HEADERS, to every answer that has not its own."""
+    """Adds SECURITY_HEADERS, and over https also HTTPS_HEADERS, to responses that do not set their own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -99,13 +101,13 @@ class SecurityHeaders:
 
 
 def _declared_length(scope: Scope) -> int | None:
-    """None for a body in chunks, which ends when it ends."""
+    """None for a body in chunks, whose length is not known in advance."""
     length = 0
     for name, value in scope["headers"]:
         if name == b"transfer-encoding":
             return None
         if name == b"content-length":
-            # The server has checked that it is a number.
+            # The server has verified that it is a number.
             length = int(value)
     return length
 

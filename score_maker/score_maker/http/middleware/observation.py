@@ -1,30 +1,37 @@
-"""What is told of every request: how it ended and how long it took, in metrics; and its id, in the logs and the answer.
+"""Observes every request: outcome and duration in metrics, its id in logs and the response, its span in a trace.
 
-Plain ASGI around all else, so that nothing is answered unseen. Traces are FastAPI's own affair.
+Plain ASGI around everything else, so that nothing is answered unseen.
 """
 
 import random
 import re
 import time
+from contextlib import AbstractContextManager
 
 import structlog
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from score_maker import metrics
+from score_maker.http import metrics
+from scoreline_common.telemetry.tracing import parent_of
 
-# An id that comes along is believed where it can be one, and told to line_provider and to whoever reads logs.
+# An id that the client sends is used if it has this form, and passed on to line_provider and to the logs.
 _REQUEST_ID = re.compile(rb"[\w.:-]{1,128}")
 _UNKNOWN_ROUTE = "(none)"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_WAITS = "scoreline.waits"
+_CLIENT_DECIDES_DURATION = "scoreline.client_decides_duration"
 _ROUTE = "scoreline.route"
+
+_tracer = trace.get_tracer("score_maker")
 
 
 class Observation:
-    """Gives each request an id, answered as X-Request-ID, and counts how it went."""
+    """Gives each request an id, returned as X-Request-ID, and records how it went; `traced` gives it a span too."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, traced: bool) -> None:
         self._app = app
+        self._traced = traced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,23 +50,55 @@ class Observation:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            if self._traced:
+                with _span(scope) as span:
+                    await self._app(scope, receive, send_with_id)
+                    _complete(span, scope, status)
+            else:
+                await self._app(scope, receive, send_with_id)
         finally:
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            route = scope.get(_ROUTE) or getattr(scope.get("route"), "path", _UNKNOWN_ROUTE)
+            method, route = _method(scope), _route(scope)
             metrics.request_counter(method, route, str(status)).inc()
-            if _WAITS not in scope:
+            if _CLIENT_DECIDES_DURATION not in scope:
                 metrics.request_histogram(method, route).observe(time.perf_counter() - began)
 
 
-def waits(scope: Scope) -> None:
-    """Says that how long this request takes is its client's wish."""
-    scope[_WAITS] = True
+def exclude_from_latency(scope: Scope) -> None:
+    """Keeps the request out of the latency metric: its client decides how long it takes."""
+    scope[_CLIENT_DECIDES_DURATION] = True
 
 
-def goes_by(scope: Scope, route: str) -> None:
-    """Says which route it is that answers this request, if that is none of the framework's."""
+def set_route(scope: Scope, route: str) -> None:
+    """Says which route answers this request, if the framework's router does not know."""
     scope[_ROUTE] = route
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "other"
+
+
+def _route(scope: Scope) -> str:
+    route: str = scope.get(_ROUTE) or getattr(scope.get("route"), "path", None) or _UNKNOWN_ROUTE
+    return route
+
+
+def _span(scope: Scope) -> AbstractContextManager[trace.Span]:
+    """Starts the span of the request, as the child of the one in `traceparent`, if the client sent one."""
+    sent = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+    return _tracer.start_as_current_span(
+        _method(scope),
+        parent_of(sent.decode("latin-1")),
+        SpanKind.SERVER,
+        {"http.request.method": scope["method"], "url.path": scope["path"], "url.scheme": scope["scheme"]},
+    )
+
+
+def _complete(span: trace.Span, scope: Scope, status: int) -> None:
+    """Adds what is known only once the request was answered, by OpenTelemetry's conventions for HTTP servers."""
+    span.update_name(f"{_method(scope)} {_route(scope)}")
+    span.set_attributes({"http.route": _route(scope), "http.response.status_code": status})
+    if status >= 500:
+        span.set_status(Status(StatusCode.ERROR))
 
 
 def _own_id(scope: Scope) -> bytes | None:

@@ -1,4 +1,4 @@
-"""/ops/events and /ops/imports: adding, changing, cancelling and importing line_provider's events."""
+"""/ops/events and /ops/imports: creating, changing, cancelling and importing line_provider's events."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from score_maker.composition import AppState, State
-from score_maker.events.catalog import Event
+from score_maker.events.event import Event
 from score_maker.events.management import (
     EventDraft,
     EventEdit,
@@ -20,10 +19,11 @@ from score_maker.events.management import (
     FileFormat,
     ImportReport,
     InvalidField,
-    LineProviderAway,
-    LineProviderFails,
+    LineProviderFailed,
+    LineProviderUnavailable,
     NoSuchEvent,
 )
+from score_maker.http.dependencies import Services
 from score_maker.http.events.documents import EventResource
 from score_maker.http.events.routes import EventId, event_not_found
 from score_maker.http.ops.auth import OPERATOR
@@ -59,7 +59,7 @@ Description = Annotated[str, Field(max_length=10_000, examples=["In the great ha
 
 
 def _written(value: object) -> object:
-    """Of the many ways to write a time, the one that the document says."""
+    """Accepts only the form that the documentation names, of the many that pydantic would."""
     if not isinstance(value, str):
         raise ValueError("Input should be a time like 2027-01-01T19:00:00Z")  # noqa: TRY004 - as pydantic wants it
     return value
@@ -105,23 +105,23 @@ def _described_as_changes(schema: dict[str, Any]) -> None:
         del described["default"]
 
 
-# Not one of the values that may be given.
-_UNNAMED: Any = None
+# Marks a field that is not given; it is not a value that may be sent.
+_NOT_GIVEN: Any = None
 
 
 class EventChanges(BaseModel):
-    """What is to be otherwise: one of these at least. What is not named stays as it is."""
+    """The fields to change, at least one. Fields that are not given stay as they are."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_described_as_changes)
 
-    title: Title = _UNNAMED
-    description: Description = _UNNAMED
-    starts_at: Time = _UNNAMED
-    deadline: Time = _UNNAMED
+    title: Title = _NOT_GIVEN
+    description: Description = _NOT_GIVEN
+    starts_at: Time = _NOT_GIVEN
+    deadline: Time = _NOT_GIVEN
 
 
 class BadRowResource(BaseModel):
-    """A row that is no event."""
+    """A row that is not a valid event."""
 
     place: str = Field(description="Its line, or its match", examples=["line 5"])
     reason: str = Field(examples=["starts_at: is missing"])
@@ -130,8 +130,8 @@ class BadRowResource(BaseModel):
 class ImportResource(BaseModel):
     created: int
     created_event_ids: list[int] = Field(description="In the order of the file")
-    existing: int = Field(description="Events that were there already, or earlier in the file: they stay as they are")
-    bad: int = Field(description="Rows that are no events")
+    existing: int = Field(description="Events that exist already, or occur earlier in the file: they stay as they are")
+    bad: int = Field(description="Rows that are not valid events")
     bad_rows: list[BadRowResource] = Field(description="The first 1,000 of them")
 
     @classmethod
@@ -150,11 +150,11 @@ class ImportResource(BaseModel):
     status_code=status.HTTP_201_CREATED,
     responses=responses(*_ALWAYS, *_WITH_JSON, EXTERNAL_ID_TAKEN),
 )
-async def create_event(state: State, response: Response, event: NewEvent) -> EventResource:
+async def create_event(services: Services, response: Response, event: NewEvent) -> EventResource:
     """Add an event. `GET /events` lists it a moment later."""
-    draft = EventDraft(event.title, event.description, event.starts_at, event.deadline, event.external_id)
+    draft = EventDraft(**event.model_dump())
     with _problems():
-        created = await _management(state).create(draft)
+        created = await _management(services).create(draft)
     response.headers["Location"] = f"/events/{created.event_id}"
     return _resource(created)
 
@@ -163,22 +163,22 @@ async def create_event(state: State, response: Response, event: NewEvent) -> Eve
     "/ops/events/{event_id}",
     responses=responses(*_ALWAYS, *_WITH_JSON, EVENT_NOT_FOUND, EVENT_UNCHANGEABLE),
 )
-async def update_event(state: State, event_id: EventId, changes: EventChanges) -> EventResource:
+async def update_event(services: Services, event_id: EventId, changes: EventChanges) -> EventResource:
     """Change an event, unless it is cancelled or its result is final.
 
-    A deadline counts from the moment it is changed: ratings that were accepted under the old one are held against the
-    one that stands when they reach line_provider.
+    A new deadline applies from the moment of the change: ratings that were accepted under the old one are compared with
+    the one that stands when they reach line_provider.
     """
     edit = EventEdit(**changes.model_dump(exclude_unset=True))
     with _problems(event_id):
-        return _resource(await _management(state).update(event_id, edit))
+        return _resource(await _management(services).update(event_id, edit))
 
 
 @router.post("/ops/events/{event_id}/cancel", responses=responses(*_ALWAYS, EVENT_NOT_FOUND, EVENT_UNCHANGEABLE))
-async def cancel_event(state: State, event_id: EventId) -> EventResource:
-    """End the rating of an event for good. What counts already stands; repeating it changes nothing."""
+async def cancel_event(services: Services, event_id: EventId) -> EventResource:
+    """Cancel an event for good. Ratings that count already stand; repeating it changes nothing."""
     with _problems(event_id):
-        return _resource(await _management(state).cancel(event_id))
+        return _resource(await _management(services).cancel(event_id))
 
 
 @router.post(
@@ -193,45 +193,51 @@ async def cancel_event(state: State, event_id: EventId) -> EventResource:
     },
 )
 async def import_events(
-    state: State,
+    services: Services,
     request: Request,
-    format: Annotated[FileFormat, Query(description="`auto` goes by the content")] = FileFormat.AUTO,  # noqa: A002
+    format: Annotated[FileFormat, Query(description="`auto` detects it by the content")] = FileFormat.AUTO,  # noqa: A002
     rate_for_hours: Annotated[
         float,
-        Query(ge=0, le=87_600, description="How long after its start an event may be rated, if the file is silent"),
+        Query(ge=0, le=87_600, description="How long after its start an event can be rated, if the file does not say"),
     ] = 48,
     timezone: Annotated[
-        str, Query(max_length=100, description="Where times without an offset are local", examples=["Europe/London"])
+        str, Query(max_length=100, description="The time zone of times without an offset", examples=["Europe/London"])
     ] = "UTC",
     source_name: Annotated[
         str, Query(max_length=200, description="Keeps the ids of these events apart from those of other files")
     ] = "",
 ) -> ImportResource:
-    """Add the events of a file: CSV or JSON lines with `title` and `starts_at`, and perhaps `description`, `deadline`
+    """Add the events of a file: CSV or JSON lines with `title` and `starts_at`, optionally `description`, `deadline`
     and `external_id`; or the fixtures that openfootball publishes.
 
-    What is there already stays as it is, so that importing a file again adds what is new in it. A row that is no event
-    costs no other one, and is told in the answer.
+    Existing events stay as they are, so importing a file again adds what is new in it. An invalid row does not affect
+    the others, and is reported in the response.
     """
     content = await request.body()
     if not content:
         raise invalid_part("body", "Input should be a file")
-    file = EventFile(content, format, timedelta(hours=rate_for_hours), timezone, source_name)
+    file = EventFile(
+        content=content,
+        file_format=format,
+        rate_until=timedelta(hours=rate_for_hours),
+        time_zone=timezone,
+        source_name=source_name,
+    )
     with _problems():
-        return ImportResource.of(await _management(state).import_file(file))
+        return ImportResource.of(await _management(services).import_file(file))
 
 
-def _management(state: AppState) -> EventManagement:
-    if state.event_management is None:
-        raise AssertionError("these operations are there only with line_provider's token")
-    return state.event_management
+def _management(services: Services) -> EventManagement:
+    if services.event_management is None:
+        raise AssertionError("these operations are routed only with line_provider's token")
+    return services.event_management
 
 
 def _resource(event: Event) -> EventResource:
     return EventResource.of(event, event.phase(datetime.now(UTC)))
 
 
-# How line_provider's names of the parts of a request differ from ours.
+# The parts of a request whose names at line_provider differ from ours.
 _PARTS: dict[str, str] = {
     "content": "body",
     "update_mask": "body",
@@ -245,7 +251,7 @@ _PARTS: dict[str, str] = {
 
 @contextmanager
 def _problems(event_id: int | None = None) -> Iterator[None]:
-    """Raises what line_provider says as a Problem."""
+    """Turns the errors of EventManagement into Problems."""
     try:
         yield
     except InvalidField as error:
@@ -256,11 +262,11 @@ def _problems(event_id: int | None = None) -> Iterator[None]:
         raise Problem(EXTERNAL_ID_TAKEN, _sentence(error)) from None
     except EventUnchangeable as error:
         raise Problem(EVENT_UNCHANGEABLE, _sentence(error)) from None
-    except LineProviderAway:
-        detail = "line_provider, which owns the events, does not answer. Whether it has done this is not known."
+    except LineProviderUnavailable:
+        detail = "line_provider, which owns the events, does not answer. Whether it carried out the request is unknown."
         raise Problem(UNAVAILABLE, detail) from None
-    except LineProviderFails as error:
-        raise Problem(LINE_PROVIDER_FAILED, f"line_provider says: {error}.") from None
+    except LineProviderFailed as error:
+        raise Problem(LINE_PROVIDER_FAILED, f"line_provider answered: {error}.") from None
 
 
 def _sentence(error: Exception) -> str:

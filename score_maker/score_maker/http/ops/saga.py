@@ -1,4 +1,4 @@
-"""GET /ops/saga, GET /ops/outbox and POST /ops/outbox/retry: the saga as it goes, and what its operators can do."""
+"""GET /ops/saga, GET /ops/outbox and POST /ops/outbox/retry: the state of the saga, and what operators can do."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from score_maker.composition import State
+from score_maker.http.dependencies import Services
 from score_maker.http.health import Readiness, readiness
 from score_maker.http.json_numbers import whole
 from score_maker.http.ops.auth import OPERATOR
@@ -33,22 +33,24 @@ from scoreline_common.database import autocommit
 
 router = APIRouter(prefix="/ops", tags=["operations"], dependencies=[OPERATOR])
 
-# So many divergent events are named; they are all counted.
-NAMED_EVENTS = 100
-NOT_KEPT = {"Cache-Control": "no-store"}
+# All divergent events are counted; this many are listed.
+LISTED_EVENTS = 100
+NO_STORE = {"Cache-Control": "no-store"}
 
 Age = Annotated[float, Field(ge=0, examples=[0.4])]
 
 
 class OutboxFigures(BaseModel):
-    """Ratings that line_provider has not ruled on yet. `messages` is the sum of `due`, `claimed` and `postponed`."""
+    """Submissions that line_provider has not decided yet. `messages` is the sum of `due`, `claimed` and `postponed`."""
 
     messages: int
     due: int = Field(description="Any worker may claim them now")
-    claimed: int = Field(description="A worker has them, and line_provider may be ruling on them")
-    postponed: int = Field(description="They are tried again later")
-    stuck: int = Field(description="Those of them all of which an attempt has failed: `GET /ops/outbox` says why")
-    oldest_seconds: Age | None = Field(description="Since when the oldest one was accepted; null where there is none")
+    claimed: int = Field(description="A worker has claimed them, and line_provider may be deciding on them")
+    postponed: int = Field(description="Their next attempt is later")
+    stuck: int = Field(description="Those with at least one failed attempt: `GET /ops/outbox` says why")
+    oldest_seconds: Age | None = Field(
+        description="Age of the oldest one, since it was accepted; null if there are none"
+    )
 
     @classmethod
     def of(cls, overview: Overview) -> "OutboxFigures":
@@ -63,7 +65,7 @@ class OutboxFigures(BaseModel):
 
 
 class VerdictFigures(BaseModel):
-    """How many ratings line_provider has ruled on so."""
+    """How many submissions got this verdict."""
 
     verdict: Verdict
     reason: str | None = Field(description="Why they were rejected", examples=["deadline_passed"])
@@ -72,11 +74,13 @@ class VerdictFigures(BaseModel):
 
 
 class ThroughputFigures(BaseModel):
-    """Counted by all processes of score_maker and arq_worker as they go, and a second or two old. What a process that
-    was killed had counted in its last second is missing."""
+    """Counted by all processes of score_maker and arq_worker, and one or two seconds old.
+
+    The counts of the last second of a process that was killed are missing.
+    """
 
     accepted_per_second: float = Field(description="Ratings and withdrawals by raters, over the last minute")
-    settled_per_second: float = Field(description="Whatever line_provider has ruled on, over the last minute")
+    settled_per_second: float = Field(description="Submissions that line_provider decided, over the last minute")
     verdicts: list[VerdictFigures]
 
     @classmethod
@@ -97,13 +101,13 @@ class ThroughputFigures(BaseModel):
 
 
 class ReconciliationFigures(BaseModel):
-    """What the last comparison of both services' totals found."""
+    """What the last pass of reconciliation found."""
 
     finished_at: datetime
     seconds_ago: Age
-    events: int = Field(description="How many events line_provider had")
-    divergent: int = Field(description="How many of them differed at its end; they are being mended")
-    divergent_event_ids: list[int] = Field(description=f"The first {NAMED_EVENTS} of them")
+    events: int = Field(description="Events of line_provider that were compared")
+    divergent: int = Field(description="How many of them differed at its end; they are being repaired")
+    divergent_event_ids: list[int] = Field(description=f"The first {LISTED_EVENTS} of them")
 
     @classmethod
     def of(cls, last_pass: Pass) -> "ReconciliationFigures":
@@ -112,16 +116,16 @@ class ReconciliationFigures(BaseModel):
             seconds_ago=_seconds(last_pass.age),
             events=last_pass.events,
             divergent=len(last_pass.divergent_event_ids),
-            divergent_event_ids=last_pass.divergent_event_ids[:NAMED_EVENTS],
+            divergent_event_ids=last_pass.divergent_event_ids[:LISTED_EVENTS],
         )
 
 
 class ServicesHealth(BaseModel):
     score_maker: Readiness = Field(description="Of the process that answers")
-    line_provider: LineProviderHealth = Field(description="What it says of itself by gRPC")
+    line_provider: LineProviderHealth = Field(description="What it reports by gRPC")
     arq_worker: WorkerHealth = Field(
         description="Whether one has reported to Redis in the last seconds; `unknown` without Redis, which workers "
-        "need for reconciliation but not for ratings"
+        "need for reconciliation but not to relay ratings"
     )
 
 
@@ -144,7 +148,13 @@ _EXAMPLE: JsonDict = {
         "divergent_event_ids": [],
     },
     "services": {
-        "score_maker": {"status": "ready", "database": "ok", "line_provider": "ok", "redis": "ok"},
+        "score_maker": {
+            "status": "ready",
+            "database": "ok",
+            "line_provider": "ok",
+            "redis": "ok",
+            "ended_task": None,
+        },
         "line_provider": "serving",
         "arq_worker": "reporting",
     },
@@ -153,7 +163,7 @@ _EXAMPLE: JsonDict = {
 
 
 class SagaResource(BaseModel):
-    """The three figures are null while the database cannot be asked; `reconciliation` also where there was none yet."""
+    """The figures are null while the database is unreachable; `reconciliation` also before its first pass."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
@@ -162,7 +172,7 @@ class SagaResource(BaseModel):
     throughput: ThroughputFigures | None
     reconciliation: ReconciliationFigures | None
     services: ServicesHealth
-    manages_events: bool = Field(description="This service has line_provider's token: the events can be changed here")
+    manages_events: bool = Field(description="This service has line_provider's token, so events can be changed here")
 
     @classmethod
     def of(cls, figures: SagaFigures | None, services: ServicesHealth, *, manages_events: bool) -> "SagaResource":
@@ -186,21 +196,24 @@ class SagaResource(BaseModel):
 
 
 @router.get("/saga", responses=responses(OPERATOR_TOKEN_REQUIRED, TOO_MANY_REQUESTS))
-async def get_saga(state: State, response: Response) -> SagaResource:
-    """How the saga goes, as of a second ago at most: made to be asked for every other second.
+async def get_saga(services: Services, response: Response) -> SagaResource:
+    """The state of the saga, at most a second old; cheap enough to poll every other second.
 
-    It is answered whatever is away, and says what that is.
+    Always answers 200, and lists dependencies that are unreachable.
     """
     figures, own, line_provider, arq_worker = await asyncio.gather(
-        state.saga.figures(), readiness(state), line_provider_health(state.channel), worker_health(state.redis)
+        services.saga.figures(),
+        readiness(services),
+        line_provider_health(services.line_provider),
+        worker_health(services.redis),
     )
-    response.headers.update(NOT_KEPT)
-    services = ServicesHealth(score_maker=own, line_provider=line_provider, arq_worker=arq_worker)
-    return SagaResource.of(figures, services, manages_events=state.event_management is not None)
+    response.headers.update(NO_STORE)
+    health = ServicesHealth(score_maker=own, line_provider=line_provider, arq_worker=arq_worker)
+    return SagaResource.of(figures, health, manages_events=services.event_management is not None)
 
 
 class WaitingMessage(BaseModel):
-    """A rating on its way, or a withdrawal (`score` null)."""
+    """A rating in the outbox, or a withdrawal (`score` is null)."""
 
     id: int
     event_id: int
@@ -209,9 +222,9 @@ class WaitingMessage(BaseModel):
     accepted_at: datetime
     age_seconds: Age
     attempts: int
-    is_claimed: bool = Field(description="A worker has it now, and a retry would change nothing")
+    is_claimed: bool = Field(description="A worker is working on it; a retry would change nothing")
     next_attempt_in_seconds: Age = Field(
-        description="0 where any worker may claim it now; of one that is claimed, when another worker may take it over"
+        description="0 if any worker may claim it now; if it is claimed, when another worker may take it over"
     )
     last_error: str | None = Field(examples=["INTERNAL: line_provider failed on this call; its log says why"])
 
@@ -240,16 +253,16 @@ class OutboxResource(BaseModel):
     responses=responses(OPERATOR_TOKEN_REQUIRED, TOO_MANY_REQUESTS, INVALID_REQUEST, UNAVAILABLE),
 )
 async def list_outbox(
-    state: State, response: Response, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+    services: Services, response: Response, limit: Annotated[int, Query(ge=1, le=1000)] = 50
 ) -> OutboxResource:
-    """What line_provider has not ruled on yet, the most often tried first."""
-    async with autocommit(state.engine) as connection:
+    """Submissions that line_provider has not decided yet, those with the most attempts first."""
+    async with autocommit(services.engine) as connection:
         found = await outbox.list_stuck(connection, limit=limit)
-    response.headers.update(NOT_KEPT)
+    response.headers.update(NO_STORE)
     return OutboxResource(messages=[WaitingMessage.of(message) for message in found])
 
 
-# Up to 2**53 JSON's numbers are the same to everybody.
+# JSON numbers are exact for all clients up to 2**53.
 MessageId = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1), BeforeValidator(whole)]
 
 
@@ -257,12 +270,13 @@ class RetryRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"ids": [17, 23]}})
 
     ids: Annotated[list[MessageId], Field(min_length=1, max_length=500)] | None = Field(
-        description="The `id` of messages of `GET /ops/outbox`; null for all that there are"
+        description="The `id` of messages of `GET /ops/outbox`; null for all messages"
     )
 
 
 class RetryResource(BaseModel):
-    hastened: int = Field(description="How many were waiting for another attempt, which is now due")
+    rescheduled: int = Field(description="How many were waiting for their next attempt, which is due now")
+    hastened: int = Field(description="The same as `rescheduled`, under its former name", deprecated=True)
 
 
 @router.post(
@@ -277,14 +291,14 @@ class RetryResource(BaseModel):
         UNAVAILABLE,
     ),
 )
-async def retry_messages(state: State, retry: RetryRequest) -> RetryResource:
-    """Have messages sent now that would be tried again later.
+async def retry_messages(services: Services, retry: RetryRequest) -> RetryResource:
+    """Make postponed messages due now.
 
-    What a worker holds already is left to it, and so is what is settled meanwhile. Repeating it is safe.
+    Messages that a worker has claimed are left to it. Repeating it is safe.
     """
-    async with state.engine.begin() as connection:
-        hastened = await outbox.retry(connection, retry.ids)
-    return RetryResource(hastened=hastened)
+    async with services.engine.begin() as connection:
+        rescheduled = await outbox.retry(connection, retry.ids)
+    return RetryResource(rescheduled=rescheduled, hastened=rescheduled)
 
 
 def _seconds(time: timedelta) -> float:

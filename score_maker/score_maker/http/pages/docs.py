@@ -1,4 +1,4 @@
-"""/docs: Swagger UI with its files, so that it works without the internet and under a policy without inline script."""
+"""/docs: Swagger UI with its own files, so that it works offline and under a policy without inline scripts."""
 
 from importlib.resources import files
 
@@ -40,5 +40,5 @@ async def start() -> Response:
 
 def install(app: FastAPI) -> None:
     app.include_router(router)
-    # This package is used for the files of Swagger UI that it ships, and for nothing else.
+    # The package is used only for the files of Swagger UI that it ships.
     app.mount("/docs/files", StaticFiles(directory=str(files("fastapi_offline") / "static")))

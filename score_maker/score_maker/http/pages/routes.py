@@ -1,4 +1,4 @@
-"""The pages at / and /ops and their files, which a browser keeps for as long as they are the ones of this version."""
+"""The pages at / and /ops and their files, which browsers cache for as long as this version runs."""
 
 import hashlib
 import re
@@ -11,8 +11,8 @@ from starlette.types import Scope
 
 _FILES = Path(__file__).resolve().with_name("static")
 
-# Nothing but this server's own files: no script or style within the page, no other host, no frame around it, and no
-# text that becomes markup but through the templates.
+# Only this server's own files: no inline script or style, no other host, no framing, and no text that becomes markup
+# except through the templates.
 _CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -25,12 +25,12 @@ _CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 _HEADERS = {"Content-Security-Policy": _CONTENT_SECURITY_POLICY}
-_FOR_GOOD = "public, max-age=31536000, immutable"
-_ASK_EACH_TIME = "no-cache"
+_IMMUTABLE = "public, max-age=31536000, immutable"
+_REVALIDATE = "no-cache"
 
 
 def _digest(folder: Path) -> str:
-    """Names the content of all files at once: one that changed is imported by others, whose address changes too."""
+    """Digests all files together: files import each other, so a change of one changes the address of all."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -43,7 +43,7 @@ _IMPORT = re.compile(r'(?:from|^import) "(\.[^"]+)"', re.MULTILINE)
 
 
 def _imported(module: Path, known: set[Path]) -> set[Path]:
-    """The modules that this one needs, itself among them."""
+    """Returns the modules that this one imports, itself included."""
     if module not in known:
         known.add(module)
         for target in _IMPORT.findall(module.read_text(encoding="utf-8")):
@@ -52,7 +52,7 @@ def _imported(module: Path, known: set[Path]) -> set[Path]:
 
 
 def _page(name: str, main: str) -> str:
-    """The page with the addresses of this version; its modules are fetched together and not one after another."""
+    """Returns the page with this version's addresses; browsers fetch its modules in parallel, not one after another."""
     modules = sorted(path.relative_to(_FILES).as_posix() for path in _imported(_FILES / main, set()))
     preloads = "\n    ".join(f'<link rel="modulepreload" href="/static/{_VERSION}/{module}">' for module in modules)
     page = (_FILES / name).read_text(encoding="utf-8")
@@ -61,20 +61,22 @@ def _page(name: str, main: str) -> str:
 
 
 class _StaticFiles(StaticFiles):
-    """Under the address of another version, which a page from before an update or from another server process may
-    ask for, the files are the present ones, to be asked for again each time."""
+    """Serves the current files under the addresses of other versions too, but without caching.
+
+    A page from before an update, or from another server process, may request those.
+    """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         of_this_version = scope["path_params"]["version"] == _VERSION
-        response.headers["Cache-Control"] = _FOR_GOOD if of_this_version else _ASK_EACH_TIME
+        response.headers["Cache-Control"] = _IMMUTABLE if of_this_version else _REVALIDATE
         response.headers.update(_HEADERS)
         return response
 
 
 def install(app: FastAPI, *, for_operators: bool) -> None:
-    """Serves the page at /, the operators' at /ops where there are any, and their files below /static/."""
-    headers = _HEADERS | {"Cache-Control": _ASK_EACH_TIME}
+    """Serves the page at /, the operators' page at /ops if `for_operators`, and their files below /static/."""
+    headers = _HEADERS | {"Cache-Control": _REVALIDATE}
 
     def serve(address: str, page: str) -> None:
         @app.api_route(address, methods=["GET", "HEAD"], include_in_schema=False)

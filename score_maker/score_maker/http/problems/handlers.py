@@ -1,7 +1,8 @@
 """How failures become problems: one handler for each kind of exception, and the pages that explain the types."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote
 
 import structlog
@@ -32,7 +33,7 @@ from scoreline_common.database import is_unreachable
 
 log = structlog.get_logger(__name__)
 
-# Those that a path may have as they are, by RFC 3986.
+# The characters that RFC 3986 allows in a path unescaped.
 _PATH_CHARACTERS = "/:@!$&'()*+,;=~"
 
 
@@ -44,12 +45,18 @@ def answer(
     headers: dict[str, str] | None = None,
     extensions: Mapping[str, object] | None = None,
 ) -> JSONResponse:
-    """The problem as an answer to the request."""
+    """Returns the problem as the response to the request."""
     instance = quote(request.url.path, safe=_PATH_CHARACTERS)
     if problem_type.status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers = {"Retry-After": "1"} | (headers or {})
     body = document(problem_type, detail, instance=instance, **extensions or {})
     return JSONResponse(body, problem_type.status, headers, MEDIA_TYPE)
+
+
+async def problem_of(request: Request, error: Exception) -> JSONResponse:
+    """Returns the response to a request that raised this exception."""
+    handle = next(handle for kind in type(error).__mro__ if (handle := _HANDLERS.get(kind)))
+    return await handle(request, error)
 
 
 async def _on_problem(request: Request, problem: Problem) -> JSONResponse:
@@ -88,7 +95,7 @@ async def _on_http_exception(request: Request, error: HTTPException) -> JSONResp
 
 
 def _allowed_methods(request: Request) -> str:
-    """What the address takes; the framework's own answer knows of the first operation at it only."""
+    """The methods of all operations at the address; the framework names only those of the first one."""
     routes = request.app.routes
     return ", ".join(
         method
@@ -98,7 +105,7 @@ def _allowed_methods(request: Request) -> str:
 
 
 async def _on_unavailable(request: Request, _: Exception) -> JSONResponse:
-    return answer(request, UNAVAILABLE, "The request was not acknowledged; repeat it in a moment, which is safe.")
+    return answer(request, UNAVAILABLE, "The request was not acknowledged. Repeat it in a moment; that is safe.")
 
 
 async def _on_database_error(request: Request, error: Exception) -> JSONResponse:
@@ -110,38 +117,44 @@ async def _on_database_error(request: Request, error: Exception) -> JSONResponse
 
 async def _on_failure(request: Request, error: Exception) -> JSONResponse:
     log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
-    return answer(request, INTERNAL_ERROR, "The service has failed; repeating the request is safe.")
+    return answer(request, INTERNAL_ERROR, "The service failed. Repeating the request is safe.")
 
+
+_HANDLERS: dict[type[Exception], Callable[[Request, Any], Awaitable[JSONResponse]]] = {
+    Problem: _on_problem,
+    RequestValidationError: _on_invalid_request,
+    HTTPException: _on_http_exception,
+    Unavailable: _on_unavailable,
+    SQLAlchemyError: _on_database_error,
+    OSError: _on_database_error,
+    TimeoutError: _on_database_error,
+    Exception: _on_failure,
+}
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/problems")
 async def explain_all() -> PlainTextResponse:
-    """What all problem types mean."""
-    return PlainTextResponse("\n\n".join(f"{each.uri}\n{_explained(each)}" for each in PROBLEM_TYPES.values()))
+    """Explains all problem types."""
+    return PlainTextResponse("\n\n".join(f"{each.uri}\n{_explanation(each)}" for each in PROBLEM_TYPES.values()))
 
 
 @router.get("/problems/{name}")
 async def explain(name: str) -> PlainTextResponse:
-    """What a problem type means, at the address that its `type` names."""
+    """Explains a problem type, at the address in its `type`."""
     problem_type = PROBLEM_TYPES.get(name)
     if problem_type is None:
         raise Problem(NOT_FOUND, f"There is no problem type {name!r}; there are {', '.join(PROBLEM_TYPES)}.")
-    return PlainTextResponse(_explained(problem_type))
+    return PlainTextResponse(_explanation(problem_type))
 
 
-def _explained(problem_type: ProblemType) -> str:
+def _explanation(problem_type: ProblemType) -> str:
     return f"{problem_type.status.value} {problem_type.title}\n\n{problem_type.explanation}\n"
 
 
 def install(app: FastAPI) -> None:
-    """Has the app answer every failure with a problem."""
+    """Makes the app answer every failure with a problem."""
     app.include_router(router)
-    app.exception_handler(Problem)(_on_problem)
-    app.exception_handler(RequestValidationError)(_on_invalid_request)
-    app.exception_handler(HTTPException)(_on_http_exception)
-    app.exception_handler(Unavailable)(_on_unavailable)
-    for error in (SQLAlchemyError, OSError, TimeoutError):
-        app.exception_handler(error)(_on_database_error)
-    app.exception_handler(Exception)(_on_failure)
+    for kind, handle in _HANDLERS.items():
+        app.exception_handler(kind)(handle)

@@ -1,4 +1,4 @@
-"""What OpenAPI says of problems: which ones an operation may answer with, and their schema."""
+"""The OpenAPI documentation of problems: those that an operation may answer with, and their schema."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _SCHEMA_REF = "#/components/schemas/{model}"
 
 
 class InvalidPart(BaseModel):
-    """A part of the request that is wrong."""
+    """An invalid part of the request."""
 
     part: str = Field(examples=["body.score"])
     message: str = Field(examples=["Input should be less than or equal to 5"])
@@ -22,7 +22,7 @@ class ProblemDocument(BaseModel):
 
     type: str = Field(
         examples=[INVALID_REQUEST.uri],
-        description="Names the kind of problem, and is where it is explained: one of "
+        description="Identifies the kind of problem, and is the address of its explanation: one of "
         + ", ".join(f"`{each.uri}`" for each in PROBLEM_TYPES.values()),
         json_schema_extra={"format": "uri-reference"},
     )
@@ -30,21 +30,21 @@ class ProblemDocument(BaseModel):
     status: int = Field(examples=[INVALID_REQUEST.status])
     detail: str = Field(
         examples=["body.score: Input should be less than or equal to 5."],
-        description="What is wrong this time, and what to do",
+        description="What is wrong in this case, and what to do",
     )
     instance: str = Field(
         examples=["/events/17/score"],
         description="The address of the request",
         json_schema_extra={"format": "uri-reference"},
     )
-    errors: list[InvalidPart] | None = Field(default=None, description="Where the request is not as it must be")
+    errors: list[InvalidPart] | None = Field(default=None, description="The invalid parts of the request")
     score: dict[str, Any] | None = Field(
-        default=None, description="Your rating of the event as it stands, where that helps"
+        default=None, description="Your rating of the event as it stands, if that helps"
     )
 
 
 def responses(*problem_types: ProblemType) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of an operation that may answer with these problems."""
+    """Returns the OpenAPI responses of an operation that may answer with these problems."""
     by_status: dict[int, list[ProblemType]] = {}
     for problem_type in problem_types:
         by_status.setdefault(int(problem_type.status), []).append(problem_type)
@@ -72,7 +72,7 @@ _HEADERS: dict[int, dict[str, Any]] = {
 
 
 def _example(problem_type: ProblemType) -> dict[str, Any]:
-    example = document(problem_type, "What is wrong this time, and what to do.", instance="/events/17/score")
+    example = document(problem_type, "What is wrong in this case, and what to do.", instance="/events/17/score")
     if problem_type is INVALID_REQUEST:
         message = "Input should be less than or equal to 5"
         example |= {"detail": f"body.score: {message}.", "errors": [{"part": "body.score", "message": message}]}
@@ -80,7 +80,7 @@ def _example(problem_type: ProblemType) -> dict[str, Any]:
 
 
 def schemas() -> dict[str, Any]:
-    """OpenAPI's schemas of problems. Given to operations as a model, FastAPI would have them come as plain JSON too."""
+    """Returns the schemas of problems. If they were an operation's model, FastAPI would document plain JSON as well."""
     _, definitions = models_json_schema([(ProblemDocument, "serialization")], ref_template=_SCHEMA_REF)
     documented: dict[str, Any] = definitions["$defs"]
     return documented

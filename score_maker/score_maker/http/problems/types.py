@@ -25,8 +25,8 @@ class ProblemType:
 INVALID_REQUEST = ProblemType(
     "invalid-request",
     HTTPStatus.UNPROCESSABLE_ENTITY,
-    "The request is not as it must be",
-    "`errors` names each part of the request that is wrong and what it must be. Nothing was written.",
+    "Invalid request",
+    "`errors` names each invalid part of the request and says what it must be. Nothing was written.",
 )
 MALFORMED_JSON = ProblemType(
     "malformed-json",
@@ -43,44 +43,43 @@ NOT_JSON = ProblemType(
 MALFORMED_HTTP = ProblemType(
     "malformed-http",
     HTTPStatus.BAD_REQUEST,
-    "This is not HTTP",
-    "What came over the connection is no request in HTTP/1.1 (RFC 9112), so the connection is closed.",
+    "Malformed HTTP request",
+    "What was sent is not an HTTP/1.1 request (RFC 9112), so the connection is closed.",
 )
 HEADERS_TOO_LONG = ProblemType(
     "headers-too-long",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     "The headers are too long",
-    "The request line and the headers may have 64 KiB together. The connection is closed.",
+    "The request line and the headers together may have 64 KiB. The connection is closed.",
 )
 CONTENT_TOO_LARGE = ProblemType(
     "content-too-large",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "The body is too large",
-    "Nothing that raters send is longer than a few dozen bytes; `detail` says how much this address takes. Nothing was "
+    "Nothing that raters send exceeds a few dozen bytes; `detail` says how much this address accepts. Nothing was "
     "written.",
 )
 UNKNOWN_TOKEN = ProblemType(
     "unknown-token",
     HTTPStatus.UNAUTHORIZED,
-    "The token does not hold",
-    "The header `Authorization: Bearer TOKEN` must carry a token that `POST /raters` minted; where there is no such "
-    "operation, one of the issuer that this service trusts, made for this service and not expired.",
+    "Invalid or expired token",
+    "The header `Authorization: Bearer TOKEN` must have a token that `POST /raters` minted; if there is no such "
+    "operation, a token of the issuer that this service trusts, issued for this service and not expired.",
 )
 TOKEN_REQUIRED = ProblemType(
     "token-required",
     HTTPStatus.UNAUTHORIZED,
-    "Only raters with a token can do this",
+    "Token required",
     "Send the header `Authorization: Bearer TOKEN` with a token of the issuer that this service trusts.",
 )
 OPERATOR_TOKEN_REQUIRED = ProblemType(
     "operator-token-required",
     HTTPStatus.UNAUTHORIZED,
-    "Only the operators can do this",
-    "Send the header `Authorization: Bearer TOKEN` with the token that this service was given as "
-    "SCORE_MAKER_ADMIN_TOKEN.",
+    "Operators' token required",
+    "Send the header `Authorization: Bearer TOKEN` with the token in the setting SCORE_MAKER_ADMIN_TOKEN.",
 )
 EVENT_NOT_FOUND = ProblemType(
-    "event-not-found", HTTPStatus.NOT_FOUND, "There is no such event", "`GET /events` lists the events that there are."
+    "event-not-found", HTTPStatus.NOT_FOUND, "Event not found", "`GET /events` lists the events."
 )
 EVENT_CLOSED = ProblemType(
     "event-closed",
@@ -89,89 +88,90 @@ EVENT_CLOSED = ProblemType(
     "Ratings can be given, changed and withdrawn until the event's deadline. What was accepted before still counts.",
 )
 EVENT_FINAL = ProblemType(
-    "event-final", HTTPStatus.CONFLICT, "The event's result is final", "No rating changes it any more."
+    "event-final",
+    HTTPStatus.CONFLICT,
+    "The event's result is final",
+    "It takes no more ratings, and no rating changes any more.",
 )
 SCORE_REJECTED = ProblemType(
     "score-rejected",
     HTTPStatus.CONFLICT,
     "The rating was rejected",
-    "line_provider, which owns the events, has rejected it for the reason that `detail` names. `score` shows your "
-    "rating as it stands: the last one that was confirmed, if there is one.",
+    "line_provider, which owns the events, rejected it for the reason in `detail`. `score` shows your rating as it "
+    "stands: the last confirmed one, if there is one.",
 )
 EVENT_UNCHANGEABLE = ProblemType(
     "event-unchangeable",
     HTTPStatus.CONFLICT,
-    "The event cannot be changed any more",
+    "The event can no longer be changed",
     "An event that is cancelled, or whose result is final, stays as it is. Nothing was written.",
 )
 EXTERNAL_ID_TAKEN = ProblemType(
     "external-id-taken",
     HTTPStatus.CONFLICT,
-    "There is an event with that external id already",
-    "No two events have the same `external_id`. Nothing was written by this request; where it was a repetition, an "
-    "earlier one was carried out.",
+    "External id already in use",
+    "No two events have the same `external_id`. This request wrote nothing; if it is a repetition, the earlier one was "
+    "carried out.",
 )
 EVENT_CANCELLED = ProblemType(
     "event-cancelled",
     HTTPStatus.GONE,
     "The event was cancelled",
-    "It takes no ratings any more. What was accepted before still stands.",
+    "It takes no more ratings. What was accepted before still stands.",
 )
 PRECONDITION_FAILED = ProblemType(
     "precondition-failed",
     HTTPStatus.PRECONDITION_FAILED,
     "Your score has another version",
-    "The header `If-Match` or `If-None-Match` does not admit the version that your score of the event has. Nothing was "
-    "written; `score` shows what there is.",
+    "The header `If-Match` or `If-None-Match` excludes the version that your score of the event has. Nothing was "
+    "written; `score` shows your score.",
 )
 SCORE_NOT_FOUND = ProblemType(
     "score-not-found",
     HTTPStatus.NOT_FOUND,
     "You have not rated this event",
-    "The rater whom the cookie or token names has never rated this event. `POST` to this address to rate it.",
+    "The rater identified by the cookie or token has never rated this event. `POST` to this address to rate it.",
 )
-NOT_FOUND = ProblemType(
-    "not-found", HTTPStatus.NOT_FOUND, "There is nothing at this address", "`/docs` lists what there is."
-)
+NOT_FOUND = ProblemType("not-found", HTTPStatus.NOT_FOUND, "Not found", "`/docs` lists the addresses of the API.")
 METHOD_NOT_ALLOWED = ProblemType(
     "method-not-allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,
-    "This address does not take this method",
-    "The header `Allow` of the answer lists the methods that it takes.",
+    "Method not allowed",
+    "The header `Allow` of the response lists the methods that this address supports.",
 )
 TOO_MANY_REQUESTS = ProblemType(
     "too-many-requests",
     HTTPStatus.TOO_MANY_REQUESTS,
-    "You write too often",
-    "How often a rater and an address may write is limited, far beyond what raters need. Nothing was written. Repeat "
-    "the request after the seconds that the header `Retry-After` names.",
+    "Too many requests",
+    "The number of writes is limited for each rater and each address, far above what raters need. Nothing was written. "
+    "Repeat the request after the seconds in the header `Retry-After`.",
 )
 LINE_PROVIDER_FAILED = ProblemType(
     "line-provider-failed",
     HTTPStatus.BAD_GATEWAY,
-    "line_provider cannot do this",
-    "line_provider, which owns the events, gave an answer that it should not give; `detail` has it. Where that is "
+    "line_provider failed",
+    "line_provider, which owns the events, gave an answer outside its contract, shown in `detail`. If that is "
     "UNAUTHENTICATED or PERMISSION_DENIED, SCORE_MAKER_LINE_PROVIDER_TOKEN is not its LINE_PROVIDER_ADMIN_TOKEN.",
 )
 TOO_MANY_LISTENERS = ProblemType(
     "too-many-listeners",
     HTTPStatus.SERVICE_UNAVAILABLE,
-    "Too many are told of changes already",
-    "Telling one more would keep the others waiting, and those who rate. Load `GET /events` now and then, which costs "
-    "little, and ask for the stream again after the seconds that the header `Retry-After` names.",
+    "Too many event-stream subscribers",
+    "One more subscriber would delay the others, and ratings. Load `GET /events` from time to time, which is cheap, "
+    "and subscribe again after the seconds in the header `Retry-After`.",
 )
 UNAVAILABLE = ProblemType(
     "unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
-    "The service cannot do this now",
+    "Service unavailable",
     "The request was not acknowledged, though it may have been carried out: the connection to the database can break "
-    "just then. Repeating it, after the seconds that the header `Retry-After` names, is safe.",
+    "at that moment. Repeating it, after the seconds in the header `Retry-After`, is safe.",
 )
 INTERNAL_ERROR = ProblemType(
     "internal-error",
     HTTPStatus.INTERNAL_SERVER_ERROR,
-    "The service has failed",
-    "It is a fault of the service, and it was logged. Repeating the request is safe.",
+    "Internal server error",
+    "This is a fault of the service, and it was logged. Repeating the request is safe.",
 )
 
 PROBLEM_TYPES = {
@@ -207,7 +207,7 @@ PROBLEM_TYPES = {
 
 
 class Problem(Exception):
-    """Raised by whatever serves a request; `detail` says what is wrong this time and what to do.
+    """Raised while a request is served; `detail` says what is wrong in this case and what to do.
 
     `extensions` are further members of the document.
     """
@@ -228,12 +228,12 @@ class Problem(Exception):
 
 
 def invalid_part(part: str, message: str) -> Problem:
-    """The problem that a part of the request is not what it must be."""
+    """Returns the problem that a part of the request is invalid."""
     errors = [{"part": part, "message": message}]
     return Problem(INVALID_REQUEST, f"{part}: {message}.", extensions={"errors": errors})
 
 
 def document(problem_type: ProblemType, detail: str, **members: object) -> dict[str, Any]:
-    """The problem as JSON, with whatever more there is to say."""
+    """Returns the problem as JSON, with further members."""
     about = {"type": problem_type.uri, "title": problem_type.title, "status": problem_type.status.value}
     return {**about, "detail": detail, **members}

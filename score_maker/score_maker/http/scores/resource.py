@@ -1,4 +1,4 @@
-"""How a score is shown, wherever it is."""
+"""The JSON representation of a score, wherever it appears."""
 
 from datetime import datetime
 from hashlib import blake2b
@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from score_maker.events.catalog import Event
+from score_maker.events.event import Event
 from score_maker.http.headers.etag import Document
 from score_maker.ratings.domain import Score, State
 
@@ -27,17 +27,19 @@ class ScoreResource(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
 
     event_id: int
-    score: int | None = Field(description="Your rating as it stands; null where none does")
-    state: State = Field(description="What became of your latest word: `pending` until line_provider has ruled on it")
+    score: int | None = Field(description="Your rating as it stands; null if none does")
+    state: State = Field(
+        description="What became of your latest submission: `pending` until line_provider has decided on it"
+    )
     reason: str | None = Field(description="Why it was rejected; your last confirmed rating then stands again")
-    version: int = Field(description="Counts your words on this event")
+    version: int = Field(description="Incremented by every change of your rating of this event")
     confirmed_score: int | None = Field(description="What counts in the event's figures")
     accepted_at: datetime
     settled_at: datetime | None
-    mutable_until: datetime | None = Field(description="The event's deadline, where it is known")
+    mutable_until: datetime | None = Field(description="The event's deadline, if it is known")
 
     def document(self) -> Document:
-        """Its tag begins with the version, and changes with whatever else is shown."""
+        """Returns the JSON; its tag starts with the version, and changes with everything else that is shown."""
         body = self.model_dump_json().encode()
         return Document(body, f'"{self.version}-{blake2b(body, digest_size=6).hexdigest()}"')
 

@@ -1,29 +1,20 @@
-"""How a word of a rater, a rating or a withdrawal, is taken and answered.
-
-Where the event is known, what it cannot take is refused at once; where it cannot be known (line_provider is away and
-the event not in the catalog), the word is taken and the saga decides.
-"""
+"""Answers submissions: reads what a request asks for, has it taken, and says what has become of it."""
 
 import asyncio
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from http import HTTPStatus
 from typing import Annotated
-from uuid import UUID
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import Header, Request, Response
 from pydantic import WithJsonSchema
 
-from score_maker import metrics
-from score_maker.composition import AppState, State
-from score_maker.events.catalog import Event, Phase
-from score_maker.events.feed import EventUnknowable
+from score_maker.composition import Services
+from score_maker.events.event import Event
 from score_maker.http.events.routes import event_not_found
-from score_maker.http.headers.etag import Document
-from score_maker.http.headers.preconditions import IfMatch, IfNoneMatch, Preconditions, preconditions
+from score_maker.http.headers.preconditions import preconditions
 from score_maker.http.headers.prefer import wait_seconds
-from score_maker.http.identity import another_rater, rater_id_of
-from score_maker.http.middleware.observation import waits
+from score_maker.http.identity import keep_cookie, mint_rater, rater_after_erasure
+from score_maker.http.middleware.observation import exclude_from_latency
 from score_maker.http.problems.types import (
     EVENT_CANCELLED,
     EVENT_CLOSED,
@@ -33,168 +24,77 @@ from score_maker.http.problems.types import (
     SCORE_NOT_FOUND,
     SCORE_REJECTED,
     Problem,
+    ProblemType,
 )
 from score_maker.http.scores.resource import ScoreResource
-from score_maker.identity.anonymous import Rater, Subject
-from score_maker.ratings.accept import Submission
-from score_maker.ratings.domain import OtherVersion, Outcome, Refusal, Score, Unchanged
-from score_maker.ratings.domain import State as ScoreState
-from scoreline_common.telemetry.tracing import traceparent
+from score_maker.identity.accounts import Subject
+from score_maker.identity.anonymous import Rater
+from score_maker.ratings.domain import OtherVersion, Reason, Refusal, Score, State, Unchanged
 
 LONGEST_WAIT_SECONDS = 30
-# When to look again at what was not decided within the wait.
+# When to look again for a verdict that did not arrive within the wait.
 _RETRY_AFTER = "1"
 
-_REJECTIONS = {
-    "event_not_found": EVENT_NOT_FOUND,
-    "event_cancelled": EVENT_CANCELLED,
-    "event_final": EVENT_FINAL,
-    "deadline_passed": EVENT_CLOSED,
+_REJECTIONS: dict[Reason | None, ProblemType] = {
+    Reason.EVENT_NOT_FOUND: EVENT_NOT_FOUND,
+    Reason.EVENT_CANCELLED: EVENT_CANCELLED,
+    Reason.EVENT_FINAL: EVENT_FINAL,
+    Reason.DEADLINE_PASSED: EVENT_CLOSED,
 }
 
-
-_CONDITIONS = frozenset({b"prefer", b"if-match", b"if-none-match"})
-
-_Prefer = Annotated[
+Prefer = Annotated[
     str | None,
     WithJsonSchema({"type": "string"}),
     Header(
-        description=f"`wait=SECONDS` (RFC 7240): answer when it is decided; {LONGEST_WAIT_SECONDS} at most",
+        description=f"`wait=SECONDS` (RFC 7240): answer once it is decided; {LONGEST_WAIT_SECONDS} at most",
         examples=["wait=10"],
     ),
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _ScoreSubmissions:
-    """Takes the one word of a request, and knows on which conditions and how long its client would wait.
+async def submit(
+    request: Request, services: Services, event_id: int, known: Rater | Subject | None, value: int | None
+) -> Response:
+    """Takes a rating or, with no value, a withdrawal, and waits for the verdict as long as the client prefers to.
 
-    `response` is what the word is answered with. It may bear a cookie already.
+    A rater is made up for a rating without one. Raises Problem if it was refused or rejected, and Unavailable.
     """
-
-    state: AppState
-    request: Request
-    response: Response
-    preconditions: Preconditions
-    wait: int | None
-
-    async def submit(
-        self, event_id: int, rater: Rater | Subject, value: int | None, *, forgotten: UUID | None = None
-    ) -> Response:
-        """Answers with the score after the word (no value: a withdrawal), decided as far as the client would wait.
-
-        `forgotten` is an id under which it was refused already. Raises Problem where it was refused or rejected, and
-        Unavailable.
-        """
-        event = await _ratable_event(self.state, event_id)
-        rater_id = await rater_id_of(self.state, rater, makes_one=value is not None, forgotten=forgotten)
-        if rater_id is None:
-            raise score_not_found(event_id)
-        submission = Submission(
-            event_id,
-            rater_id,
-            value,
-            event.deadline if event else None,
-            if_match=self.preconditions.if_match,
-            if_none_match=self.preconditions.if_none_match,
-            trace_context=traceparent(),
-        )
-        outcome = await self.state.group_commit.submit(submission)
-        metrics.submission_counter(_named(outcome)).inc()
-        match outcome:
-            case Refusal.RATER_FORGOTTEN if isinstance(rater, Subject):
-                return await self.submit(event_id, rater, value, forgotten=rater_id)
-            case Refusal.RATER_FORGOTTEN if value is not None:
-                return await self.submit(event_id, another_rater(self.request, self.response, self.state), value)
-            case Refusal() as refusal:
-                raise _refused(refusal, event_id, event)
-            case OtherVersion(score):
-                raise _other_version(event_id, ScoreResource.of(score, event) if score else None)
-            case Unchanged(submitted):
-                is_new = False
-            case Score() as submitted:
-                is_new = submitted.version == 1
-        self.response.headers.append("Location", f"/events/{event_id}/score")
-        return self._answer(submitted, await self._decided(submitted), event, is_new=is_new)
-
-    async def _decided(self, score: Score) -> Score:
-        """The score once it is decided, if the client would wait; as it is when the wait ends, or the client left."""
-        if self.wait is None:
-            return score
-        self.response.headers["Preference-Applied"] = "wait"
-        waits(self.request.scope)
-        hung_up = asyncio.create_task(_hung_up(self.request))
-        try:
-            return await self.state.settlements.wait(score, self.wait, unless=hung_up)
-        finally:
-            hung_up.cancel()
-
-    def _answer(self, submitted: Score, score: Score, event: Event | None, *, is_new: bool) -> Response:
-        """Tells what the submitted version has become. Raises Problem where it was rejected."""
-        resource = ScoreResource.of(score, event)
-        if score.version > submitted.version:
-            # Its own verdict may never be known: line_provider passes over what a later word has replaced.
-            is_decided = (score.confirmed_version or 0) >= submitted.version
-            is_new = False
-        elif score.state is ScoreState.REJECTED and submitted.state is ScoreState.PENDING:
-            raise _rejected(score, resource, dict(self.response.headers))
-        else:
-            is_decided = score.state is not ScoreState.PENDING
-        status = HTTPStatus.ACCEPTED
-        if is_decided:
-            status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
-        elif self.wait is not None:
-            self.response.headers["Retry-After"] = _RETRY_AFTER
-        return self._completed(status, resource.document())
-
-    def _completed(self, status: HTTPStatus, document: Document) -> Response:
-        self.response.status_code = status
-        headers = self.response.headers
-        headers.append("ETag", document.etag)
-        headers.append("Content-Type", "application/json")
-        headers.append("Content-Length", str(len(document.body)))
-        self.response.body = document.body
-        return self.response
-
-
-def score_submissions(state: AppState, request: Request, response: Response) -> _ScoreSubmissions:
-    """What the request's headers ask for. `response` has no headers but cookies yet. Raises Problem where the
-    conditions cannot be read."""
-    if _CONDITIONS.isdisjoint(name for name, _ in request.scope["headers"]):
-        return _ScoreSubmissions(state, request, response, Preconditions(None, None), None)
+    conditions = preconditions(request)
     wait = wait_seconds(request.headers.getlist("Prefer"), at_most=LONGEST_WAIT_SECONDS)
-    return _ScoreSubmissions(state, request, response, preconditions(request), wait)
-
-
-# The headers are named for OpenAPI, where each is one line; they may come in several.
-async def _submissions(
-    state: State,
-    request: Request,
-    response: Response,
-    prefer: _Prefer = None,  # noqa: ARG001
-    if_match: IfMatch = None,  # noqa: ARG001
-    if_none_match: IfNoneMatch = None,  # noqa: ARG001
-) -> _ScoreSubmissions:
-    return score_submissions(state, request, response)
-
-
-ScoreSubmissions = Annotated[_ScoreSubmissions, Depends(_submissions)]
-
-
-def _named(outcome: Outcome) -> str:
-    match outcome:
-        case Score():
-            return "accepted"
-        case Unchanged():
-            return "unchanged"
-        case OtherVersion():
-            return "other_version"
+    if known is None and value is None:
+        raise score_not_found(event_id)
+    rater = known or mint_rater(services)
+    taken = await services.submissions.take(event_id, rater, value, conditions)
+    if taken.outcome is Refusal.RATER_ERASED and value is not None:
+        rater = rater_after_erasure(request, services)
+        taken = await services.submissions.take(event_id, rater, value, conditions)
+    match taken.outcome:
         case Refusal() as refusal:
-            return refusal
+            raise _refused(refusal, event_id, taken.event)
+        case OtherVersion(score):
+            raise _other_version(event_id, ScoreResource.of(score, taken.event) if score else None)
+        case Unchanged(submitted):
+            is_new = False
+        case Score() as submitted:
+            is_new = submitted.version == 1
+    headers = {"Location": f"/events/{event_id}/score"}
+    if value is not None:
+        headers |= keep_cookie(request, rater)
+    if wait is None:
+        return _answer(submitted, submitted, taken.event, headers, is_new=is_new)
+    headers["Preference-Applied"] = "wait"
+    decided = await _wait(request, services, submitted, wait)
+    return _answer(submitted, decided, taken.event, headers, is_new=is_new)
 
 
-def score_not_found(event_id: int) -> Problem:
-    return Problem(SCORE_NOT_FOUND, f"You have not rated event {event_id}; POST a score to this address to rate it.")
+async def _wait(request: Request, services: Services, submitted: Score, seconds: int) -> Score:
+    """Returns the score once it is decided; as it is when the wait ends or the client hangs up."""
+    exclude_from_latency(request.scope)
+    hung_up = asyncio.create_task(_hung_up(request))
+    try:
+        return await services.waiters.wait(submitted, seconds, unless=hung_up)
+    finally:
+        hung_up.cancel()
 
 
 async def _hung_up(request: Request) -> None:
@@ -202,46 +102,56 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-async def _ratable_event(state: AppState, event_id: int) -> Event | None:
-    """The event, which takes ratings as far as is known; None where it cannot be known. Raises Problem."""
-    try:
-        event = await state.feed.find(event_id)
-    except EventUnknowable:
-        return None
-    if event is None:
-        raise event_not_found(event_id)
-    match event.phase(datetime.now(UTC)):
-        case Phase.CANCELLED:
-            raise Problem(EVENT_CANCELLED, f"Event {event_id} was cancelled and takes no ratings any more.")
-        case Phase.FINAL:
-            raise _refused(Refusal.EVENT_FINAL, event_id, event)
-        case Phase.CLOSED:
-            raise _refused(Refusal.DEADLINE_PASSED, event_id, event)
-        case Phase.OPEN:
-            return event
+def _answer(submitted: Score, score: Score, event: Event | None, headers: dict[str, str], *, is_new: bool) -> Response:
+    """Says what the submitted version has become. Raises Problem if it was rejected."""
+    resource = ScoreResource.of(score, event)
+    if score.version > submitted.version:
+        # Its own verdict may never be known: line_provider skips a version that a later one has replaced.
+        is_decided = (score.confirmed_version or 0) >= submitted.version
+        is_new = False
+    elif score.state is State.REJECTED and submitted.state is State.PENDING:
+        raise _rejected(score, resource, headers)
+    else:
+        is_decided = score.state is not State.PENDING
+    status = HTTPStatus.ACCEPTED
+    if is_decided:
+        status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
+    elif "Preference-Applied" in headers:
+        headers["Retry-After"] = _RETRY_AFTER
+    document = resource.document()
+    headers["ETag"] = document.etag
+    return Response(document.body, status, headers, "application/json")
+
+
+def score_not_found(event_id: int) -> Problem:
+    return Problem(SCORE_NOT_FOUND, f"You have not rated event {event_id}; POST a score to this address to rate it.")
 
 
 def _refused(refusal: Refusal, event_id: int, event: Event | None) -> Problem:
     match refusal:
-        case Refusal.NOTHING_TO_WITHDRAW | Refusal.RATER_FORGOTTEN:
+        case Refusal.NOTHING_TO_WITHDRAW | Refusal.RATER_ERASED:
             return score_not_found(event_id)
+        case Refusal.EVENT_NOT_FOUND:
+            return event_not_found(event_id)
+        case Refusal.EVENT_CANCELLED:
+            return Problem(EVENT_CANCELLED, f"Event {event_id} was cancelled and takes no more ratings.")
         case Refusal.EVENT_FINAL:
             return Problem(EVENT_FINAL, f"The result of event {event_id} is final.")
         case Refusal.DEADLINE_PASSED:
-            when = f" at {event.deadline.isoformat()}" if event else ""
+            when = f" at {event.deadline.astimezone(UTC).isoformat()}" if event else ""
             return Problem(EVENT_CLOSED, f"Event {event_id} could be rated until its deadline, which passed{when}.")
 
 
 def _other_version(event_id: int, resource: ScoreResource | None) -> Problem:
     if resource is None:
         return Problem(PRECONDITION_FAILED, f"You have not rated event {event_id}.")
-    detail = f"Your score of event {event_id} is of version {resource.version}."
+    detail = f"Your score of event {event_id} has version {resource.version}."
     headers = {"ETag": resource.document().etag}
     return Problem(PRECONDITION_FAILED, detail, headers=headers, extensions={"score": resource.model_dump(mode="json")})
 
 
 def _rejected(score: Score, resource: ScoreResource, headers: dict[str, str]) -> Problem:
-    problem_type = _REJECTIONS.get(score.reason or "", SCORE_REJECTED)
+    problem_type = _REJECTIONS.get(score.reason, SCORE_REJECTED)
     stands = f"Your rating of {score.value} stands again." if score.value else "No rating of yours stands."
-    detail = f"line_provider has rejected your word on event {score.event_id} ({score.reason}). {stands}"
+    detail = f"line_provider rejected your submission on event {score.event_id} ({score.reason}). {stands}"
     return Problem(problem_type, detail, headers=headers, extensions={"score": resource.model_dump(mode="json")})

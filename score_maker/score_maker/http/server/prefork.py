@@ -1,8 +1,8 @@
-"""Several server processes on one listening socket (SCORE_MAKER_WORKERS): started, watched, replaced and stopped.
+"""Several server processes on one listening socket (SCORE_MAKER_WORKERS): starts, supervises and stops them.
 
-They share nothing else but the stores, as services on several machines do. A connection goes to whichever process
-accepts it first; one that comes while a process ends is accepted by another. Whatever happens to the parent, its pipe
-to the workers closes, and they stop.
+They share only the stores, as services on several machines do. A connection goes to the process that accepts it first;
+one that arrives while a process ends is accepted by another. If the parent dies, in whatever way, its pipe to the
+workers closes, and they stop.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from contextlib import suppress
 import structlog
 from prometheus_client import multiprocess
 
-from score_maker.metrics import METRICS_FOLDER
+from score_maker.http.metrics import METRICS_FOLDER
 from scoreline_common.settings import SETTINGS_ARE_WRONG
 
 log = structlog.get_logger(__name__)
@@ -27,13 +27,13 @@ RESTART_SECONDS = 1.0
 
 
 def serve(count: int, listening: socket.socket) -> int:
-    """Runs so many workers until SIGTERM or SIGINT, each ended in peace then; answers with the exit code."""
+    """Runs this many workers until SIGTERM or SIGINT, then stops them gracefully; returns the exit code."""
     with tempfile.TemporaryDirectory(prefix="score-maker-metrics-") as folder:
         return asyncio.run(_Workers(count, listening, folder).run())
 
 
 def until_parent_ends(alive: int, stop: Callable[[], None]) -> None:
-    """Has `stop` called when the other end of the pipe closes. For a running event loop."""
+    """Calls `stop` when the other end of the pipe closes. Needs a running event loop."""
     asyncio.get_running_loop().add_reader(alive, _on_end, alive, stop)
 
 
@@ -63,7 +63,7 @@ class _Workers:
         return max(task.result() for task in kept)
 
     async def _keep_one(self) -> int:
-        """A worker, and another whenever it ends by itself; answers with the exit code that this makes."""
+        """Runs a worker, and another one whenever it ends by itself; returns the exit code for the parent."""
         while not self._stopping.is_set():
             process = await self._start()
             status = await process.wait()
@@ -85,7 +85,7 @@ class _Workers:
             *command,
             pass_fds=(self._listening.fileno(), self._alive),
             env=os.environ | {METRICS_FOLDER: self._metrics_folder},
-            # The terminal's Ctrl-C is the parent's business.
+            # The parent handles Ctrl-C in the terminal.
             start_new_session=True,
         )
         self._running.add(process)

@@ -315,7 +315,7 @@ async def test_events_are_taken_from_a_line_provider_that_knows_no_batches(
 async def test_a_whole_new_cache_takes_the_place_of_the_old_one_at_once(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("score_maker.events.cache._AT_ONCE", 2)
+    monkeypatch.setattr("score_maker.events.cache._BATCH", 2)
     cache = EventCache(redis)
     await cache.replace_all([event(9)])
     seen: list[set[int]] = []
@@ -339,7 +339,7 @@ async def test_a_whole_new_cache_takes_the_place_of_the_old_one_at_once(
 async def test_a_new_cache_of_which_redis_loses_a_part_is_never_taken_for_the_whole(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("score_maker.events.cache._AT_ONCE", 1)
+    monkeypatch.setattr("score_maker.events.cache._BATCH", 1)
     cache = EventCache(redis)
     replacing = asyncio.create_task(cache.replace_all([event(each) for each in range(1, 500)]))
     async with asyncio.timeout(20):
@@ -369,7 +369,7 @@ async def test_reads_and_ratings_go_on_while_redis_is_away(
     async with serving(away) as api:
         assert await ids(api) == [1]
         assert (await api.post("/events/1/score", json={"score": 5})).status_code == 202
-        assert (await api.get("/readyz")).json()["redis"] == "away"
+        assert (await api.get("/readyz")).json()["redis"] == "unreachable"
 
 
 async def test_events_that_were_never_known_are_503_not_an_empty_list(

@@ -14,9 +14,9 @@ from httpx import AsyncClient, TransportError
 
 from devstack.addresses import Address
 from devstack.processes import Process
-from score_maker.events.broadcast import EventChanges
+from score_maker.events.broadcast import EventBroadcast
 from score_maker.events.catalog import EventCatalog
-from score_maker.events.feed import event_of
+from score_maker.events.translate import event_of
 from score_maker.http.events.documents import EventDocuments, EventResource
 from score_maker.http.events.stream import EventStream
 from score_maker.settings import Settings
@@ -163,10 +163,10 @@ async def test_a_deadline_that_passes_is_told_without_a_word_from_line_provider(
 async def test_who_reads_slowly_is_told_each_events_last_state_however_often_it_changed_meanwhile() -> None:
     catalog = EventCatalog()
     catalog.replace_all(event_of(event(event_id)) for event_id in (1, 2, 3))
-    changes = EventChanges(catalog)
-    stream = EventStream(catalog, changes, EventDocuments(), heartbeat=timedelta(minutes=1), max_listeners=1)
+    changes = EventBroadcast(catalog)
+    stream = EventStream(catalog, changes, EventDocuments(), heartbeat=timedelta(minutes=1), max_subscribers=1)
     telling = asyncio.create_task(changes.run())
-    slow = stream.listen(changes.token(catalog.position))
+    slow = stream.subscribe(changes.token(catalog.position))
     catalog.put(event_of(event(1, revision=2)))
     assert b"event: event" in await anext(slow)
     for revision in range(3, 2000):

@@ -116,7 +116,7 @@ async def test_even_an_unforeseen_failure_is_a_problem_with_the_security_headers
 
     line_provider.put(event(1))
     async with serving(settings) as api:
-        monkeypatch.setattr("score_maker.ratings.accept.list_of_rater", fail)
+        monkeypatch.setattr("score_maker.ratings.queries.list_of_rater", fail)
         token = (await api.post("/raters")).json()["token"]
         with capture_logs() as logs:
             response = await api.get("/scores", headers={"Authorization": f"Bearer {token}"})

@@ -1,4 +1,4 @@
-"""/ops/events over HTTP: what operators do with events, and what line_provider says to it."""
+"""/ops/events over HTTP: operators add, change, cancel and import events, and line_provider decides."""
 
 import json
 from collections.abc import AsyncIterator
@@ -12,12 +12,11 @@ from httpx import AsyncClient, Response
 from score_maker.http.ops.events import LARGEST_BODIES, LARGEST_FILE_BYTES
 from score_maker.settings import Settings
 from scoreline.line_provider.v1 import events_pb2
+from tests.support.operators import AS_OPERATOR, OPERATORS_TOKEN
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
-from tests.support.serving import serving
+from tests.support.serving import changed, serving
 
-TOKEN = "a-token-for-the-operators"
 JSON = {"Content-Type": "application/json"}
-BEARING = {"Authorization": f"Bearer {TOKEN}"}
 
 OPENING = {
     "title": "Opening night",
@@ -28,16 +27,16 @@ OPENING = {
 
 
 def with_tokens(settings: Settings, **changes: Any) -> Settings:
-    tokens = {"admin_token": TOKEN, "line_provider_token": ScriptedLineProvider.admin_token}
-    return Settings(**{**settings.model_dump(), **tokens, **changes})
+    tokens = {"admin_token": OPERATORS_TOKEN, "line_provider_token": ScriptedLineProvider.admin_token}
+    return changed(settings, **tokens | changes)
 
 
 @pytest.fixture
 async def operators(settings: Settings, line_provider: ScriptedLineProvider) -> AsyncIterator[AsyncClient]:
-    """Bears the token; event 1 is open, 5 is cancelled."""
+    """A client with the operators' token; event 1 is open, 5 is cancelled."""
     line_provider.put(event(1), event(5, cancelled_at=datetime.now(UTC)))
     async with serving(with_tokens(settings)) as client:
-        client.headers.update(BEARING)
+        client.headers.update(AS_OPERATOR)
         yield client
 
 
@@ -56,7 +55,7 @@ async def every_change(api: AsyncClient) -> list[Response]:
     ]
 
 
-async def test_an_event_is_added_changed_and_cancelled_and_everybody_sees_it(
+async def test_an_event_is_added_changed_and_cancelled_for_everybody_to_see(
     operators: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     created = await operators.post("/ops/events", json=OPENING)
@@ -79,16 +78,16 @@ async def test_an_event_is_added_changed_and_cancelled_and_everybody_sees_it(
     del operators.headers["Authorization"]
     assert (await operators.get(address)).json()["title"] == "Opening night"
 
-    changed = await operators.patch(f"/ops{address}", json={"deadline": "2027-01-04T19:00:00Z"}, headers=BEARING)
+    changed = await operators.patch(f"/ops{address}", json={"deadline": "2027-01-04T19:00:00Z"}, headers=AS_OPERATOR)
     assert changed.status_code == 200, changed.text
     assert changed.json() == document | {"deadline": "2027-01-04T19:00:00Z"}
 
-    cancelled = await operators.post(f"/ops{address}/cancel", headers=BEARING)
+    cancelled = await operators.post(f"/ops{address}/cancel", headers=AS_OPERATOR)
     assert (cancelled.status_code, cancelled.json()["phase"]) == (200, "cancelled")
     assert line_provider.events[document["event_id"]].HasField("cancelled_at")
 
 
-async def test_a_description_can_be_emptied_and_what_is_not_named_stays(operators: AsyncClient) -> None:
+async def test_a_description_can_be_emptied_and_fields_that_are_not_named_stay(operators: AsyncClient) -> None:
     address = f"/ops{(await operators.post('/ops/events', json=OPENING)).headers['Location']}"
     changed = (await operators.patch(address, json={"description": ""})).json()
     assert (changed["title"], changed["description"]) == ("Opening night", "")
@@ -108,11 +107,11 @@ async def test_a_description_can_be_emptied_and_what_is_not_named_stays(operator
         ({"deadline": "tomorrow"}, "body.deadline"),
         ({"deadline": None}, "body.deadline"),
         ({"event_id": 7}, "body.event_id"),
-        # What only line_provider knows.
+        # Only line_provider can know this one.
         ({"deadline": "2020-01-01T00:00:00Z"}, "body.deadline"),
     ],
 )
-async def test_what_is_wrong_with_an_event_is_told_by_its_field(
+async def test_an_invalid_event_is_refused_with_the_field_that_is_wrong(
     operators: AsyncClient, line_provider: ScriptedLineProvider, changes: dict[str, Any], part: str
 ) -> None:
     before = dict(line_provider.events)
@@ -133,7 +132,7 @@ async def test_a_change_of_nothing_is_refused(operators: AsyncClient) -> None:
     assert answer.json()["errors"][0]["part"] == "body"
 
 
-async def test_what_line_provider_refuses_is_told_by_kind(operators: AsyncClient) -> None:
+async def test_each_refusal_of_line_provider_is_a_problem_of_its_own_type(operators: AsyncClient) -> None:
     assert refusal(await operators.patch("/ops/events/99", json={"title": "x"}))[:2] == (404, "event-not-found")
     assert refusal(await operators.post("/ops/events/99/cancel"))[:2] == (404, "event-not-found")
     assert refusal(await operators.patch("/ops/events/5", json={"title": "x"})) == (
@@ -146,7 +145,7 @@ async def test_what_line_provider_refuses_is_told_by_kind(operators: AsyncClient
     assert refusal(again)[:2] == (409, "external-id-taken")
 
 
-async def test_line_provider_being_away_is_told_and_can_be_waited_for(
+async def test_an_unreachable_line_provider_is_a_503_that_says_when_to_retry(
     operators: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     await line_provider.stop()
@@ -157,24 +156,24 @@ async def test_line_provider_being_away_is_told_and_can_be_waited_for(
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.UNIMPLEMENTED])
-async def test_an_answer_that_line_provider_should_not_give_is_told_as_its_own(
+async def test_an_unexpected_answer_of_line_provider_is_reported_as_its_failure(
     operators: AsyncClient, line_provider: ScriptedLineProvider, code: grpc.StatusCode
 ) -> None:
-    line_provider.refusal = (code, "as the test wants it")
+    line_provider.refusal = (code, "as the test demands")
     for answer in await every_change(operators):
         assert refusal(answer) == (
             502,
             "line-provider-failed",
-            f"line_provider says: {code.name}: as the test wants it.",
+            f"line_provider says: {code.name}: as the test demands.",
         )
 
 
-async def test_a_token_that_line_provider_does_not_know_is_a_fault_that_names_it(
+async def test_a_token_that_line_provider_refuses_is_a_failure_that_names_the_setting(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
     async with serving(with_tokens(settings, line_provider_token="not-the-one-of-line-provider")) as api:
-        api.headers.update(BEARING)
+        api.headers.update(AS_OPERATOR)
         for answer in await every_change(api):
             status, kind, detail = refusal(answer)
             assert (status, kind) == (502, "line-provider-failed")
@@ -183,12 +182,12 @@ async def test_a_token_that_line_provider_does_not_know_is_a_fault_that_names_it
         assert "SCORE_MAKER_LINE_PROVIDER_TOKEN" in (await api.get("/problems/line-provider-failed")).text
 
 
-async def test_without_line_providers_token_the_saga_can_be_seen_and_no_event_changed(
+async def test_without_line_providers_token_operators_see_the_saga_and_cannot_change_events(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
     async with serving(with_tokens(settings, line_provider_token=None)) as api:
-        api.headers.update(BEARING)
+        api.headers.update(AS_OPERATOR)
         assert (await api.get("/ops/saga")).json()["manages_events"] is False
         assert {answer.status_code for answer in await every_change(api)} == {404}
 
@@ -202,7 +201,7 @@ async def test_nobody_else_changes_events(operators: AsyncClient, line_provider:
     assert line_provider.imported == []
 
 
-async def test_a_file_is_imported_with_a_report(operators: AsyncClient, line_provider: ScriptedLineProvider) -> None:
+async def test_importing_a_file_returns_a_report(operators: AsyncClient, line_provider: ScriptedLineProvider) -> None:
     assert (await operators.get("/ops/saga")).json()["manages_events"] is True
     content = "title,starts_at\n…".encode()
     answer = await operators.post(
@@ -225,7 +224,7 @@ async def test_a_file_is_imported_with_a_report(operators: AsyncClient, line_pro
     assert (asked.time_zone, asked.source_name) == ("Europe/London", "2027")
 
 
-async def test_what_is_wrong_with_a_file_is_told_by_its_part(
+async def test_an_invalid_import_is_refused_with_the_part_that_is_wrong(
     operators: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     for told, part in (
@@ -244,7 +243,7 @@ async def test_what_is_wrong_with_a_file_is_told_by_its_part(
         assert (answer.status_code, answer.json()["errors"][0]["part"]) == (422, f"query.{next(iter(parameters))}")
 
 
-async def test_a_file_may_be_larger_than_anything_else(
+async def test_a_file_to_import_may_be_larger_than_any_other_body(
     operators: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     largest = b"x" * LARGEST_FILE_BYTES
@@ -263,7 +262,7 @@ async def test_a_file_may_be_larger_than_anything_else(
     assert (await operators.post("/ops/events", content=longer)).status_code == 413
 
 
-async def test_the_longest_description_is_taken_in_the_longest_way_to_write_it(operators: AsyncClient) -> None:
+async def test_the_longest_description_is_accepted_in_its_longest_encoding(operators: AsyncClient) -> None:
     longest = OPENING | {"description": "\N{SOCCER BALL}" * 5_000 + "\N{TROPHY}" * 5_000}
     created = await operators.post("/ops/events", content=json.dumps(longest), headers=JSON)
     assert (created.status_code, created.json()["description"]) == (201, longest["description"])

@@ -1,7 +1,7 @@
-"""/ops over HTTP: who may use it, the saga as it goes, and the retry of what is stuck."""
+"""/ops over HTTP: who may use it, what it shows of the saga, and the retry of stuck messages."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -17,35 +17,25 @@ from score_maker.saga import outbox, reconciliation
 from score_maker.saga.health import WORKER_HEARTBEAT_KEY
 from score_maker.saga.throughput import ThroughputRecorder
 from score_maker.settings import Settings
+from tests.support.operators import AS_OPERATOR, OPERATORS_TOKEN
+from tests.support.rating import rate_by_new_raters
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
-from tests.support.serving import serving
+from tests.support.serving import changed, serving
 from tests.support.settling import settle_all
-
-TOKEN = "a-token-for-the-operators"
-BEARING = {"Authorization": f"Bearer {TOKEN}"}
+from tests.support.waiting import until
 
 
-def with_settings(settings: Settings, **changes: Any) -> Settings:
-    return Settings(**{**settings.model_dump(), "admin_token": TOKEN, **changes})
+def with_operators(settings: Settings, **changes: Any) -> Settings:
+    return changed(settings, **{"admin_token": OPERATORS_TOKEN, **changes})
 
 
 @pytest.fixture
 async def operators(settings: Settings, line_provider: ScriptedLineProvider) -> AsyncIterator[AsyncClient]:
-    """Bears the token."""
+    """A client with the operators' token; events 1 to 3 are open."""
     line_provider.put(*(event(event_id) for event_id in (1, 2, 3)))
-    async with serving(with_settings(settings)) as client:
-        client.headers.update(BEARING)
+    async with serving(with_operators(settings)) as client:
+        client.headers.update(AS_OPERATOR)
         yield client
-
-
-async def rate(api: AsyncClient, count: int, *, event_id: int = 1) -> None:
-    """By raters who are new each."""
-    for _ in range(count):
-        api.cookies.clear()
-        bearing = api.headers.pop("Authorization", "")
-        answer = await api.post(f"/events/{event_id}/score", json={"score": 4})
-        api.headers["Authorization"] = bearing
-        assert answer.status_code == 202, answer.text
 
 
 async def saga(api: AsyncClient) -> Any:
@@ -55,24 +45,21 @@ async def saga(api: AsyncClient) -> Any:
     return answer.json()
 
 
-async def saga_when(api: AsyncClient, condition: Any) -> Any:
-    """The first snapshot of which the condition holds."""
-    async with asyncio.timeout(60):
-        while not condition(seen := await saga(api)):
-            await asyncio.sleep(0.05)
-    return seen
+async def saga_when(api: AsyncClient, condition: Callable[[Any], bool]) -> Any:
+    """The first snapshot for which the condition holds."""
+    return await until(lambda: saga(api), condition, within=60)
 
 
 async def fail(engine: AsyncEngine, error: str, *, limit: int) -> None:
-    """Has so many messages wait for another attempt, as a relay does whose call has failed."""
+    """Postpones up to `limit` messages, as a relay does whose call has failed."""
     async with engine.begin() as connection:
         claim = await outbox.claim(connection, limit=limit, lease=timedelta(minutes=1))
         await outbox.postpone(connection, claim, [timedelta(hours=1)] * len(claim.messages), error=error)
 
 
-async def test_without_a_token_of_its_own_there_is_no_ops(api: AsyncClient) -> None:
+async def test_ops_does_not_exist_unless_a_token_for_it_is_set(api: AsyncClient) -> None:
     for path in ("/ops", "/ops/saga", "/ops/outbox"):
-        answer = await api.get(path, headers=BEARING)
+        answer = await api.get(path, headers=AS_OPERATOR)
         assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found"), path
     document = (await api.get("/openapi.json")).json()
     assert not [path for path in document["paths"] if path.startswith("/ops")]
@@ -80,7 +67,15 @@ async def test_without_a_token_of_its_own_there_is_no_ops(api: AsyncClient) -> N
 
 
 @pytest.mark.parametrize(
-    "authorization", [None, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer", f"Basic {TOKEN}", "Bearer ÿ"]
+    "authorization",
+    [
+        None,
+        f"Bearer {OPERATORS_TOKEN}x",
+        f"Bearer {OPERATORS_TOKEN[:-1]}",
+        "Bearer",
+        f"Basic {OPERATORS_TOKEN}",
+        "Bearer ÿ",
+    ],
 )
 async def test_only_the_operators_token_opens_ops(operators: AsyncClient, authorization: str | None) -> None:
     del operators.headers["Authorization"]
@@ -91,41 +86,41 @@ async def test_only_the_operators_token_opens_ops(operators: AsyncClient, author
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_a_raters_token_is_not_the_operators(operators: AsyncClient) -> None:
+async def test_a_raters_token_does_not_open_ops(operators: AsyncClient) -> None:
     del operators.headers["Authorization"]
     token = (await operators.post("/raters")).json()["token"]
     answer = await operators.get("/ops/saga", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 401
 
 
-async def test_guesses_at_the_token_are_limited_and_looking_with_it_is_not(
+async def test_guesses_at_the_token_are_limited_and_reads_with_it_are_not(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
-    async with serving(with_settings(settings, rate_limit_address="3/minute")) as api:
+    async with serving(with_operators(settings, rate_limit_address="3/minute")) as api:
         for _ in range(10):
-            assert (await api.get("/ops/saga", headers=BEARING)).status_code == 200
+            assert (await api.get("/ops/saga", headers=AS_OPERATOR)).status_code == 200
         guesses = [(await api.get("/ops/saga", headers={"Authorization": "Bearer guess"})) for _ in range(4)]
         assert [guess.status_code for guess in guesses] == [401, 401, 401, 429]
         assert int(guesses[-1].headers["Retry-After"]) >= 1
-        assert (await api.post("/ops/outbox/retry", json={"ids": None}, headers=BEARING)).status_code == 429
+        assert (await api.post("/ops/outbox/retry", json={"ids": None}, headers=AS_OPERATOR)).status_code == 429
 
 
 @pytest.mark.parametrize("token", ["short", "with a space in it", "déjà-vu-déjà-vu-déjà"])
-def test_a_token_that_cannot_be_one_is_refused_at_the_start(
+def test_score_maker_does_not_start_with_a_token_that_is_too_weak_or_malformed(
     settings: Settings, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueError, match="admin_token"):
-        with_settings(settings, admin_token=token)
+        with_operators(settings, admin_token=token)
 
 
-async def test_the_outbox_is_told_by_what_its_messages_wait_for(operators: AsyncClient, engine: AsyncEngine) -> None:
+async def test_the_outbox_is_counted_by_what_its_messages_wait_for(operators: AsyncClient, engine: AsyncEngine) -> None:
     empty = (await saga(operators))["outbox"]
     nothing = {"messages": 0, "due": 0, "claimed": 0, "postponed": 0, "stuck": 0, "oldest_seconds": None}
     assert empty == nothing
 
-    await rate(operators, 6)
-    await fail(engine, "INTERNAL: as the test wants it", limit=3)
+    await rate_by_new_raters(operators, 6)
+    await fail(engine, "INTERNAL: as the test demands", limit=3)
     async with engine.begin() as connection:
         await outbox.claim(connection, limit=1, lease=timedelta(minutes=5))
     seen = (await saga_when(operators, lambda seen: seen["outbox"]["claimed"]))["outbox"]
@@ -133,13 +128,15 @@ async def test_the_outbox_is_told_by_what_its_messages_wait_for(operators: Async
     assert seen == {"messages": 6, "due": 2, "claimed": 1, "postponed": 3, "stuck": 3}
 
 
-async def test_what_is_stuck_is_listed_with_its_reason_and_retried(operators: AsyncClient, engine: AsyncEngine) -> None:
-    await rate(operators, 3)
-    await fail(engine, "INTERNAL: as the test wants it", limit=2)
+async def test_stuck_messages_are_listed_with_their_error_and_retried(
+    operators: AsyncClient, engine: AsyncEngine
+) -> None:
+    await rate_by_new_raters(operators, 3)
+    await fail(engine, "INTERNAL: as the test demands", limit=2)
     listed = (await operators.get("/ops/outbox")).json()["messages"]
     assert [(message["attempts"], message["last_error"]) for message in listed] == [
-        (1, "INTERNAL: as the test wants it"),
-        (1, "INTERNAL: as the test wants it"),
+        (1, "INTERNAL: as the test demands"),
+        (1, "INTERNAL: as the test demands"),
         (0, None),
     ]
     stuck, other, fresh = listed
@@ -152,18 +149,18 @@ async def test_what_is_stuck_is_listed_with_its_reason_and_retried(operators: As
     listed = {message["id"]: message for message in (await operators.get("/ops/outbox")).json()["messages"]}
     assert listed[stuck["id"]]["next_attempt_in_seconds"] == 0
     assert listed[other["id"]]["next_attempt_in_seconds"] > 3500
-    # What is due already, or is not there, needs no retry.
+    # A message that is due already, or does not exist, needs no retry.
     assert (await operators.post("/ops/outbox/retry", json={"ids": [stuck["id"], 10**9]})).json() == {"hastened": 0}
     assert (await operators.post("/ops/outbox/retry", json={"ids": None})).json() == {"hastened": 1}
 
 
 @pytest.mark.parametrize("body", [{}, {"ids": []}, {"ids": [0]}, {"ids": ["1"]}, {"ids": [1], "all": True}, []])
-async def test_a_retry_says_of_what(operators: AsyncClient, body: object) -> None:
+async def test_a_retry_has_to_say_which_messages_it_is_for(operators: AsyncClient, body: object) -> None:
     answer = await operators.post("/ops/outbox/retry", json=body)
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-request")
 
 
-async def test_what_goes_through_the_saga_is_counted_by_verdict(operators: AsyncClient, engine: AsyncEngine) -> None:
+async def test_throughput_is_counted_by_verdict(operators: AsyncClient, engine: AsyncEngine) -> None:
     verdicts = {("applied", ""): 0, ("rejected", "event_final"): 0}
     worker = ThroughputRecorder(engine, lambda: verdicts)
     await worker.record()
@@ -172,14 +169,14 @@ async def test_what_goes_through_the_saga_is_counted_by_verdict(operators: Async
         "settled_per_second": 0,
         "verdicts": [],
     }
-    await rate(operators, 4)
+    await rate_by_new_raters(operators, 4)
     verdicts |= {("applied", ""): 3, ("rejected", "event_final"): 1}
     await worker.record()
     verdicts["applied", ""] = 5
     await worker.record()
     async with engine.begin() as connection:
         await connection.execute(text("INSERT INTO throughput VALUES (now() - interval '30 min', 'applied', '', 100)"))
-    # The last minute is taken to be as long as the slots of five seconds that it touches.
+    # The last minute counts as long as the slots of five seconds that it touches.
     least = 4 / 65
     seen = await saga_when(operators, lambda seen: seen["throughput"]["accepted_per_second"] >= least)
     figures = seen["throughput"]
@@ -191,23 +188,24 @@ async def test_what_goes_through_the_saga_is_counted_by_verdict(operators: Async
     assert 6 / 65 <= figures["settled_per_second"] <= 6 / 60
 
 
-async def test_the_last_reconciliation_is_told_with_the_events_that_differ(
+async def test_the_last_reconciliation_is_shown_with_the_events_that_differ(
     operators: AsyncClient, engine: AsyncEngine
 ) -> None:
     assert (await saga(operators))["reconciliation"] is None
     for divergent in (list(range(1, 251)), [2]):
         async with engine.begin() as connection:
             await reconciliation.record_pass(connection, events=300, divergent_event_ids=divergent)
-        number = len(divergent)
-        seen = await saga_when(
-            operators, lambda seen, number=number: (seen["reconciliation"] or {}).get("divergent") == number
-        )
+
+        def shows(seen: Any, number: int = len(divergent)) -> bool:
+            return bool((seen["reconciliation"] or {}).get("divergent") == number)
+
+        seen = await saga_when(operators, shows)
         assert seen["reconciliation"]["events"] == 300
         assert seen["reconciliation"]["divergent_event_ids"] == divergent[:100]
         assert seen["reconciliation"]["seconds_ago"] >= 0
 
 
-async def test_the_services_health_is_what_they_say_of_themselves(
+async def test_each_service_is_shown_with_the_health_that_it_reports(
     operators: AsyncClient, line_provider: ScriptedLineProvider, redis: Redis
 ) -> None:
     services = (await saga(operators))["services"]
@@ -220,34 +218,40 @@ async def test_the_services_health_is_what_they_say_of_themselves(
     assert (services["line_provider"], services["arq_worker"]) == ("not serving", "reporting")
 
     await line_provider.stop()
-    seen = await saga_when(operators, lambda seen: seen["services"]["score_maker"]["line_provider"] == "away")
-    assert seen["services"]["line_provider"] == "away"
+    seen = await saga_when(operators, lambda seen: seen["services"]["score_maker"]["line_provider"] == "unreachable")
+    assert seen["services"]["line_provider"] == "unreachable"
     assert seen["outbox"]["messages"] == 0
 
 
-async def test_what_is_away_is_told_rather_than_that_nothing_can_be_told(
+async def test_unreachable_dependencies_are_listed_instead_of_failing_the_answer(
     settings: Settings, line_provider: ScriptedLineProvider, valkey: Valkey
 ) -> None:
     nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
     line_provider.put(event(1))
-    async with serving(with_settings(settings, database_url=nowhere, redis_url="redis://127.0.0.1:1/0")) as api:
-        seen = await api.get("/ops/saga", headers=BEARING)
+    async with serving(with_operators(settings, database_url=nowhere, redis_url="redis://127.0.0.1:1/0")) as api:
+        seen = await api.get("/ops/saga", headers=AS_OPERATOR)
         assert seen.status_code == 200
         document = seen.json()
         assert [document[name] for name in ("taken_at", "outbox", "throughput", "reconciliation")] == [None] * 4
         assert document["services"] == {
-            "score_maker": {"status": "not ready", "database": "away", "line_provider": "ok", "redis": "away"},
+            "score_maker": {
+                "status": "not ready",
+                "database": "unreachable",
+                "line_provider": "ok",
+                "redis": "unreachable",
+                "ended_task": None,
+            },
             "line_provider": "serving",
             "arq_worker": "unknown",
         }
         for answer in (
-            await api.get("/ops/outbox", headers=BEARING),
-            await api.post("/ops/outbox/retry", headers=BEARING, json={"ids": [1]}),
+            await api.get("/ops/outbox", headers=AS_OPERATOR),
+            await api.post("/ops/outbox/retry", headers=AS_OPERATOR, json={"ids": [1]}),
         ):
             assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
 
 
-async def test_many_who_look_at_once_ask_the_database_once(
+async def test_many_reads_at_once_query_the_database_once(
     operators: AsyncClient, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
@@ -265,8 +269,8 @@ async def test_many_who_look_at_once_ask_the_database_once(
     assert len({each["taken_at"] for each in seen}) == 1
 
 
-async def test_a_rating_settled_is_out_of_the_outbox(operators: AsyncClient, engine: AsyncEngine) -> None:
-    await rate(operators, 2)
+async def test_a_settled_rating_leaves_the_outbox(operators: AsyncClient, engine: AsyncEngine) -> None:
+    await rate_by_new_raters(operators, 2)
     await saga_when(operators, lambda seen: seen["outbox"]["messages"] == 2)
     await settle_all(engine, Verdict.APPLIED)
     await saga_when(operators, lambda seen: seen["outbox"]["messages"] == 0)

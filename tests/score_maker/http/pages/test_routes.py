@@ -5,8 +5,10 @@ import re
 from httpx import AsyncClient
 
 from score_maker.settings import Settings
+from tests.support.operators import OPERATORS_TOKEN
+from tests.support.rating import rate_accepted
 from tests.support.scripted_line_provider import ScriptedLineProvider
-from tests.support.serving import serving
+from tests.support.serving import changed, serving
 
 
 async def test_the_page_runs_nothing_but_its_own_files(api: AsyncClient) -> None:
@@ -36,8 +38,7 @@ async def test_the_operators_page_is_there_with_their_token_alone(
     api: AsyncClient, settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     assert (await api.get("/ops")).status_code == 404
-    with_token = Settings(**{**settings.model_dump(), "admin_token": "a-token-for-the-operators"})
-    async with serving(with_token) as operators:
+    async with serving(changed(settings, admin_token=OPERATORS_TOKEN)) as operators:
         page = await operators.get("/ops")
         assert page.status_code == 200
         assert page.headers["Content-Security-Policy"] == (await operators.get("/")).headers["Content-Security-Policy"]
@@ -76,6 +77,6 @@ async def test_a_browser_can_have_its_cookie_before_its_first_rating_and_keeps_i
     assert "httponly" in given.headers["Set-Cookie"].lower()
     await api.put("/raters/cookie")
     assert api.cookies["scoreline_rater"] == cookie
-    await api.post("/events/1/score", json={"score": 4})
+    await rate_accepted(api)
     assert api.cookies["scoreline_rater"] == cookie
     assert len((await api.get("/scores")).json()["scores"]) == 1

@@ -293,8 +293,9 @@ async def test_a_rating_is_taken_where_the_event_cannot_be_known_and_the_saga_de
         assert (await api.get("/readyz")).json() == {
             "status": "ready",
             "database": "ok",
-            "line_provider": "away",
+            "line_provider": "unreachable",
             "redis": "ok",
+            "ended_task": None,
         }
     assert await count_written(engine) == (1, 1)
 

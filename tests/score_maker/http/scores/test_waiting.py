@@ -16,7 +16,7 @@ import score_maker.http.scores.submit
 from score_maker.ratings import accept, waiters
 from score_maker.ratings.accept import Submission
 from score_maker.ratings.domain import Score, State, Verdict
-from score_maker.ratings.waiters import SettlementWatch
+from score_maker.ratings.waiters import SettlementWaiters
 from score_maker.settings import Settings
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
 from tests.support.serving import serving
@@ -40,16 +40,16 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 @pytest.fixture
-def watches(monkeypatch: pytest.MonkeyPatch) -> list[SettlementWatch]:
+def watches(monkeypatch: pytest.MonkeyPatch) -> list[SettlementWaiters]:
     """Those of the services that the test starts."""
-    made: list[SettlementWatch] = []
+    made: list[SettlementWaiters] = []
 
-    class Noted(SettlementWatch):
+    class Noted(SettlementWaiters):
         def __init__(self, *arguments: object, **named: object) -> None:
             super().__init__(*arguments, **named)  # type: ignore[arg-type]
             made.append(self)
 
-    monkeypatch.setattr(score_maker.composition, "SettlementWatch", Noted)
+    monkeypatch.setattr(score_maker.composition, "SettlementWaiters", Noted)
     return made
 
 
@@ -196,7 +196,7 @@ async def test_a_lost_notification_is_made_up_for(
 
 
 async def test_a_client_that_hangs_up_leaves_nothing_behind(
-    watches: list[SettlementWatch], settings: Settings, line_provider: ScriptedLineProvider, endless: dict[str, str]
+    watches: list[SettlementWaiters], settings: Settings, line_provider: ScriptedLineProvider, endless: dict[str, str]
 ) -> None:
     line_provider.put(event(1))
     async with serving(settings) as api:
@@ -208,7 +208,7 @@ async def test_a_client_that_hangs_up_leaves_nothing_behind(
 
 
 async def test_a_service_that_stops_answers_those_who_wait_at_once(
-    watches: list[SettlementWatch], settings: Settings, line_provider: ScriptedLineProvider, endless: dict[str, str]
+    watches: list[SettlementWaiters], settings: Settings, line_provider: ScriptedLineProvider, endless: dict[str, str]
 ) -> None:
     line_provider.put(event(1))
     async with AsyncClient() as waiting_client:
@@ -220,15 +220,15 @@ async def test_a_service_that_stops_answers_those_who_wait_at_once(
     assert (answer.status_code, answer.json()["state"]) == (202, "pending")
 
 
-async def _until_waiting(watch: SettlementWatch, number: int) -> None:
+async def _until_waiting(watch: SettlementWaiters, number: int) -> None:
     async with asyncio.timeout(60):
         while watch.waiting != number:
             await asyncio.sleep(0.01)
 
 
 @pytest.fixture
-async def watch(database_url: str, engine: AsyncEngine) -> AsyncIterator[SettlementWatch]:
-    watch = SettlementWatch(engine, database_url, max_waiting=2_000)
+async def watch(database_url: str, engine: AsyncEngine) -> AsyncIterator[SettlementWaiters]:
+    watch = SettlementWaiters(engine, database_url, max_waiting=2_000)
     running = asyncio.create_task(watch.run())
     yield watch
     running.cancel()
@@ -236,11 +236,13 @@ async def watch(database_url: str, engine: AsyncEngine) -> AsyncIterator[Settlem
 
 
 async def test_two_thousand_wait_without_a_connection_each_and_more_are_not_kept_waiting(
-    watch: SettlementWatch, engine: AsyncEngine
+    watch: SettlementWaiters, engine: AsyncEngine
 ) -> None:
     deadline = datetime.now(UTC) + timedelta(hours=1)
     async with engine.begin() as connection:
-        outcomes = await accept.submit(connection, [Submission(1, uuid4(), 4, deadline) for _ in range(2_001)])
+        outcomes = await accept.submit(
+            connection, [Submission(event_id=1, rater_id=uuid4(), value=4, deadline=deadline) for _ in range(2_001)]
+        )
     pending = [outcome for outcome in outcomes if isinstance(outcome, Score)]
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     waiting = [asyncio.create_task(watch.wait(score, 3600, unless=never)) for score in pending[:2_000]]

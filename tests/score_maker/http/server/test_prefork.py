@@ -17,10 +17,12 @@ from devstack.addresses import Address
 from devstack.processes import SETTINGS_ARE_WRONG, Process
 from score_maker.identity.anonymous import RaterTokens
 from score_maker.settings import Settings
+from tests.support.rating import rate
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
+from tests.support.waiting import eventually
 
 WORKERS = 2
-# A connection for each request, so that both processes get some.
+# A connection for each request, so that both processes get some of them.
 NEW_CONNECTIONS = Limits(max_keepalive_connections=0)
 
 
@@ -61,10 +63,8 @@ def workers(process: Process) -> list[psutil.Process]:
 
 
 async def until_serving(process: Process) -> None:
-    """Returns once all of them listen."""
-    async with asyncio.timeout(60):
-        while process.output().count("event_watch_open") < WORKERS:
-            await asyncio.sleep(0.05)
+    """Returns once all workers serve."""
+    await eventually(lambda: process.output().count("event_watch_connected") >= WORKERS, within=60)
 
 
 async def counted(client: AsyncClient, name: str) -> float:
@@ -72,12 +72,13 @@ async def counted(client: AsyncClient, name: str) -> float:
     return sum(sample.value for family in families for sample in family.samples if sample.name == name)
 
 
-async def rate(client: AsyncClient, settings: Settings, raters: int) -> None:
+async def rate_both_events(client: AsyncClient, settings: Settings, raters: int) -> None:
+    """Submits a rating of each event by each of so many new raters, all at once."""
     mint = RaterTokens(settings.secret_key.get_secret_value()).mint
     tokens = [mint().token for _ in range(raters)]
     answers = await asyncio.gather(
         *(
-            client.post(f"/events/{event_id}/score", json={"score": 5}, headers={"Authorization": f"Bearer {token}"})
+            rate(client, 5, event_id=event_id, headers={"Authorization": f"Bearer {token}"})
             for token in tokens
             for event_id in (1, 2)
         )
@@ -85,29 +86,27 @@ async def rate(client: AsyncClient, settings: Settings, raters: int) -> None:
     assert {answer.status_code for answer in answers} == {202}
 
 
-async def test_all_of_them_take_ratings_and_tell_what_they_counted_together(
+async def test_all_workers_accept_ratings_and_each_reports_the_metrics_of_all(
     served: tuple[Process, AsyncClient], settings: Settings, engine: AsyncEngine
 ) -> None:
     process, client = served
-    await rate(client, settings, 100)
+    await rate_both_events(client, settings, 100)
     async with engine.connect() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM scores_outbox")) == 200
     assert len(workers(process)) == WORKERS
-    # Whoever of them answers.
+    # Any of them may answer.
     for _ in range(10):
         assert await counted(client, "scoreline_submissions_total") == 200
         assert await counted(client, "scoreline_events_stale") == 0
 
 
-async def test_two_words_of_one_rater_at_once_in_two_processes_are_two_versions(
+async def test_submissions_of_one_rater_at_once_in_two_processes_are_versions_without_a_gap(
     served: tuple[Process, AsyncClient], settings: Settings, engine: AsyncEngine
 ) -> None:
     _, client = served
     token = RaterTokens(settings.secret_key.get_secret_value()).mint().token
     headers = {"Authorization": f"Bearer {token}"}
-    answers = await asyncio.gather(
-        *(client.post("/events/1/score", json={"score": 1 + nth % 5}, headers=headers) for nth in range(40))
-    )
+    answers = await asyncio.gather(*(rate(client, 1 + number % 5, headers=headers) for number in range(40)))
     assert {answer.status_code for answer in answers} == {202}
     async with engine.connect() as connection:
         (versions,) = (await connection.scalars(text("SELECT version FROM scores"))).all()
@@ -115,25 +114,22 @@ async def test_two_words_of_one_rater_at_once_in_two_processes_are_two_versions(
     assert queued == list(range(1, versions + 1))
 
 
-async def test_one_that_dies_is_replaced_and_what_it_counted_is_kept(
+async def test_a_worker_that_dies_is_replaced_and_its_counts_are_kept(
     served: tuple[Process, AsyncClient], settings: Settings
 ) -> None:
     process, client = served
-    await rate(client, settings, 10)
+    await rate_both_events(client, settings, 10)
     before = {each.pid for each in workers(process)}
     workers(process)[0].kill()
-    async with asyncio.timeout(30):
-        while len({each.pid for each in workers(process)} - before) < 1:
-            await asyncio.sleep(0.05)
-        while process.output().count("event_watch_open") < WORKERS + 1:
-            await asyncio.sleep(0.05)
-    await rate(client, settings, 10)
+    await eventually(lambda: bool({each.pid for each in workers(process)} - before))
+    await eventually(lambda: process.output().count("event_watch_connected") > WORKERS)
+    await rate_both_events(client, settings, 10)
     assert await counted(client, "scoreline_submissions_total") == 40
     assert "worker_ended" in process.output()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_they_end_together_in_peace(served: tuple[Process, AsyncClient], number: signal.Signals) -> None:
+async def test_a_signal_stops_all_workers_cleanly(served: tuple[Process, AsyncClient], number: signal.Signals) -> None:
     process, _ = served
     children = workers(process)
     process.send_signal(number)
@@ -141,17 +137,15 @@ async def test_they_end_together_in_peace(served: tuple[Process, AsyncClient], n
     assert not any(each.is_running() for each in children)
 
 
-async def test_they_do_not_outlive_their_parent(served: tuple[Process, AsyncClient]) -> None:
+async def test_workers_do_not_outlive_their_parent(served: tuple[Process, AsyncClient]) -> None:
     process, _ = served
     children = workers(process)
     process.send_signal(signal.SIGKILL)
     await process.wait()
-    async with asyncio.timeout(30):
-        while any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in children):
-            await asyncio.sleep(0.05)
+    await eventually(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in children))
 
 
-async def test_a_mistake_in_the_settings_ends_all_of_it(settings: Settings, tmp_path: Path) -> None:
+async def test_an_invalid_setting_ends_the_whole_service(settings: Settings, tmp_path: Path) -> None:
     process = Process(
         "score_maker",
         [Path(sys.executable).with_name("score-maker"), "serve"],
