@@ -62,7 +62,8 @@ class Drain:
     async def measure(self, backlog: int, *, stretches: int = 1) -> list[Stretch]:
         """Starts the worker and measures how it drains `backlog` messages, in stretches of equal length."""
         worker = self.system.arq_worker
-        await worker.start()
+        # Not start(), which returns when the worker reports its health: a fast worker has drained much by then.
+        await worker.spawn()
         # The pace is measured from the first settled batch on, so that the start of the process does not count.
         done = await self._until_settled(1)
         began, used, result = time.monotonic(), processor_seconds(worker), []
@@ -78,6 +79,8 @@ class Drain:
 
     async def _until_settled(self, goal: int) -> int:
         while (settled := await asyncio.to_thread(self._settled)) < goal:
+            if not self.system.arq_worker.running:
+                raise RuntimeError(f"the worker has ended: {self.system.arq_worker.output()}")
             await asyncio.sleep(POLL_SECONDS)
         return settled
 
