@@ -56,8 +56,10 @@ def score_maker_migration(topology: Topology) -> dict[str, str]:
     }
 
 
-def arq_worker(topology: Topology) -> dict[str, str]:
+def arq_worker(topology: Topology, name: str = ARQ_WORKER) -> dict[str, str]:
+    """The settings of the worker of that name. Each has a heartbeat file of its own, by which it is probed."""
     return {
+        "ARQ_WORKER_HEARTBEAT_FILE": str(topology.data / f"{name}.heartbeat"),
         "ARQ_WORKER_DATABASE_URL": topology.arq_worker_database_url,
         "ARQ_WORKER_REDIS_URL": topology.valkey.url,
         "ARQ_WORKER_LINE_PROVIDER_ADDRESS": topology.grpc_address,

@@ -122,12 +122,23 @@ class System(Topology):
     def another_worker(self, name: str, settings: Mapping[str, str] | None = None) -> Process:
         """An additional arq_worker, which the caller starts and stops. `settings` override those of the system."""
         own = dict(settings or {})
+
+        def worker_environment() -> dict[str, str]:
+            return environment.arq_worker(self, name) | self.settings | own
+
+        async def is_ready() -> bool:
+            try:
+                await self._run(f"{name}-health", *_script("arq-worker"), "health", environment=worker_environment)
+            except CannotStart:
+                return False
+            return True
+
         return Process(
             name,
             [*_script("arq-worker"), "run"],
             state=self.data,
-            environment=lambda: self._arq_worker_environment() | own,
-            is_ready=self._arq_worker_reports,
+            environment=worker_environment,
+            is_ready=is_ready,
         )
 
     def another_score_maker(self, name: str, http: Address, settings: Mapping[str, str] | None = None) -> Process:
@@ -207,21 +218,9 @@ class System(Topology):
     def _score_maker_environment(self, http: Address) -> dict[str, str]:
         return environment.score_maker(self, http) | self.settings
 
-    def _arq_worker_environment(self) -> dict[str, str]:
-        return environment.arq_worker(self) | self.settings
-
     async def _line_provider_serves(self) -> bool:
         # With TLS, line_provider serves its health on another address, without TLS.
         return await serves_grpc(self.settings.get("LINE_PROVIDER_HEALTH_LISTEN", self.grpc_address))
-
-    async def _arq_worker_reports(self) -> bool:
-        try:
-            await self._run(
-                "arq_worker-health", *_script("arq-worker"), "health", environment=self._arq_worker_environment
-            )
-        except CannotStart:
-            return False
-        return True
 
 
 def _script(name: str) -> tuple[Path, Path]:
