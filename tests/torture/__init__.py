@@ -1,3 +1,3 @@
-"""The torture run: everything is broken while load runs, and a checker that knows only what clients were told compares
-that with what both databases hold.
+"""The torture run: it breaks everything under load, and a checker that knows only what clients were told compares that
+with what both databases hold.
 """

@@ -1,4 +1,4 @@
-"""`python -m torture`, which `make torture` calls."""
+"""`python -m tests.torture`, which `make torture` calls."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-# Otherwise gRPC's core tells of each process that is started. It reads this as it is imported.
+# Otherwise gRPC's core logs a line for each process that is started. It reads this as it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from tests.torture.arena import Arena
@@ -20,7 +20,7 @@ from tests.torture.raters import Habits
 from tests.torture.report import report
 from tests.torture.run import Outcome, Plan, run
 
-# Of turns. Half of all raters are gone after fourteen.
+# The share of turns after which a rater leaves: half of them are gone after fourteen.
 _FAREWELLS = 0.05
 
 
@@ -34,12 +34,18 @@ async def _torture(plan: Plan, data: Path) -> Outcome:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m torture", description="Breaks everything, and checks everything.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.torture", description="Breaks everything, and checks everything."
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--minutes", type=float, default=1)
     parser.add_argument("--raters", type=int, default=160)
-    parser.add_argument("--faults-a-minute", type=float, default=40, help="each costs the raters some seconds")
-    parser.add_argument("--calm", action="store_true", help="break nothing, with ever new raters: what grows, grows")
+    parser.add_argument("--faults-a-minute", type=float, default=40, help="each one costs the raters some seconds")
+    parser.add_argument(
+        "--calm",
+        action="store_true",
+        help="break nothing, and let new raters replace old ones, so that anything that leaks grows",
+    )
     arguments = parser.parse_args()
     plan = Plan(
         seed=arguments.seed,
@@ -52,7 +58,7 @@ def main() -> None:
         plan = replace(plan, faults=(), habits=replace(plan.habits, farewells=_FAREWELLS))
     _say(f"seed {plan.seed}, {arguments.minutes:g} min; SEED={plan.seed} replays it")
     data = Path(tempfile.mkdtemp(prefix="scoreline-torture-"))
-    # Whoever crashes leaves a core, where the system writes any.
+    # A process that crashes leaves a core, if the system writes any.
     resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
     outcome = uvloop.run(_torture(plan, data))
     print(report(outcome))

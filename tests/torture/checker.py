@@ -1,7 +1,7 @@
-"""The checker: what clients were told, and what organisers did, against what both databases hold in the end.
+"""The checker compares what clients were told and what organisers did with what both databases hold in the end.
 
-It knows nothing of how the services work, only what they promise. Whatever breaks a promise is a Violation with the
-whole story of the score or event that it is about.
+It knows nothing of how the services work, only what they promise. Each broken promise is a Violation with the whole
+story of its score or event.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ from uuid import UUID
 from scoreline.line_provider.v1 import events_pb2
 from tests.torture.arena import Arena
 from tests.torture.events import FOREVER, Event
-from tests.torture.history import History, Key, RefusedWord, Told, Violation
+from tests.torture.history import History, Key, RefusedSubmission, Told, Violation
 
 _HIGH_SCORE_FROM = 3
 
@@ -42,7 +42,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """What both databases hold of the events of a run."""
+    """The rows of both databases for the events of a run."""
 
     scores: Mapping[Key, Mapping[str, Any]]
     waiting: list[Mapping[str, Any]]
@@ -68,12 +68,12 @@ class Records:
 
 
 def check(history: History, events: Mapping[int, Event], records: Records) -> list[Violation]:
-    """All violations, those first that clients noticed themselves."""
+    """All violations, beginning with those that clients noticed themselves."""
     checker = _Checker(history, events, records)
     return [
         *history.violations,
         *checker.undecided(),
-        *checker.acknowledged_words(),
+        *checker.acknowledged_submissions(),
         *checker.scores(),
         *checker.applied(),
         *checker.totals(),
@@ -95,29 +95,29 @@ class _Checker:
             if score["state"] == "pending":
                 yield self._violation("every rating is decided", key, f"is pending: {score}")
 
-    def acknowledged_words(self) -> Iterator[Violation]:
-        """No acknowledged word is lost, and none that was never said appears."""
+    def acknowledged_submissions(self) -> Iterator[Violation]:
+        """No acknowledged submission is lost, and none appears that no rater made."""
         for key, told in self._history.told.items():
             score = self._records.scores.get(key)
             version = score["version"] if score else 0
             if not told.floor <= version <= told.ceiling:
                 bounds = f"its version must lie from {told.floor} to {told.ceiling}, and is {version}"
-                yield self._violation("no acknowledged rating is lost, none counts that nobody gave", key, bounds)
-            word = told.words.get(version)
-            if score and word and word.accepted_at != score["accepted_at"]:
-                detail = f"accepted at {word.accepted_at} as told, at {score['accepted_at']} as recorded"
-                yield self._violation("the moment of acceptance stays as it was told", key, detail)
+                yield self._violation("no acknowledged rating is lost, none counts that no rater gave", key, bounds)
+            submission = told.submissions.get(version)
+            if score and submission and submission.accepted_at != score["accepted_at"]:
+                detail = f"acknowledged as accepted at {submission.accepted_at}, recorded as {score['accepted_at']}"
+                yield self._violation("the time of acceptance stays as it was acknowledged", key, detail)
         for key in self._records.scores.keys() - self._history.told.keys():
-            yield self._violation("no rating appears that nobody gave", key, f"{self._records.scores[key]}")
+            yield self._violation("no rating appears that no rater gave", key, f"{self._records.scores[key]}")
 
     def scores(self) -> Iterator[Violation]:
-        """Each score ends as its rater said, or was rejected for a reason that its event gives."""
+        """Each score ends as its rater submitted it, or is rejected for a reason that its event gives."""
         for key, score in self._records.scores.items():
             told, state, value = self._history.of(key), score["state"], score["value"]
             confirmed = score["confirmed_version"], score["confirmed_value"]
             if state in {"confirmed", "withdrawn"}:
                 if not told.may_be(score["version"], value) or (state == "withdrawn") is not (value is None):
-                    yield self._violation("a confirmed score is what its rater said", key, f"{score}")
+                    yield self._violation("a confirmed score is what its rater submitted", key, f"{score}")
                 if confirmed != (score["version"], value):
                     yield self._violation("a confirmed score is the confirmed version", key, f"{score}")
             elif state == "rejected":
@@ -126,22 +126,25 @@ class _Checker:
                 if not self._is_legitimate(score):
                     yield self._violation("a rejection has a reason that its event gives", key, f"{score}")
             if told.applied > (score["confirmed_version"] or 0):
-                detail = f"version {told.applied} was, and now there is {score}"
-                yield self._violation("what was told to be confirmed is, or what its rater said later", key, detail)
+                detail = f"version {told.applied} was confirmed, and now there is {score}"
+                yield self._violation(
+                    "a rating that was reported as confirmed stays so until its rater changes it", key, detail
+                )
             yield from self._passed_over(key, told, score["confirmed_version"] or 0)
 
     def _passed_over(self, key: Key, told: Told, confirmed: int) -> Iterator[Violation]:
-        """Each acknowledged word above the confirmed one must have been refused with right."""
+        """Each acknowledged submission later than the confirmed one must have been rejected rightly."""
         event = self._events[key[0]]
-        for version, word in told.words.items():
+        for version, submission in told.submissions.items():
+            accepted_at = submission.accepted_at
             if version > confirmed and not (
-                event.may_be_cancelled(FOREVER) or word.accepted_at > min(event.deadlines(word.accepted_at, FOREVER))
+                event.may_be_cancelled(FOREVER) or accepted_at > min(event.deadlines(accepted_at, FOREVER))
             ):
                 detail = f"version {version} was in time, and {confirmed or 'none'} is confirmed"
                 yield self._violation("a rating that was in time counts", key, detail)
 
     def applied(self) -> Iterator[Violation]:
-        """What line_provider applied is what is confirmed, and none of it came after its deadline."""
+        """The confirmed versions are those that line_provider has applied, and none was accepted after the deadline."""
         applied = {key: (row["version"], row["value"]) for key, row in self._records.applied.items()}
         confirmed = {
             key: (score["confirmed_version"], score["confirmed_value"])
@@ -151,18 +154,18 @@ class _Checker:
         for key in sorted(applied.keys() | confirmed.keys()):
             if applied.get(key) != confirmed.get(key):
                 detail = f"applied: {applied.get(key)}, confirmed: {confirmed.get(key)} (version, value)"
-                yield self._violation("what is confirmed is what line_provider has applied", key, detail)
+                yield self._violation("the confirmed versions are those that line_provider has applied", key, detail)
         for key, row in self._records.applied.items():
-            event, word = self._events[key[0]], self._history.of(key).words.get(row["version"])
-            if word and word.accepted_at > max(event.deadlines(row["applied_at"], FOREVER)):
-                detail = f"version {row['version']} was accepted at {word.accepted_at}; {_story(event)}"
+            event, submission = self._events[key[0]], self._history.of(key).submissions.get(row["version"])
+            if submission and submission.accepted_at > max(event.deadlines(row["applied_at"], FOREVER)):
+                detail = f"version {row['version']} was accepted at {submission.accepted_at}; {_story(event)}"
                 yield self._violation("no rating counts that was accepted after the deadline", key, detail)
             if event.cancellation and row["applied_at"] > event.cancellation.answered_at:
                 detail = f"version {row['version']} was applied at {row['applied_at']}; {_story(event)}"
-                yield self._violation("a cancelled event takes no ratings", key, detail)
+                yield self._violation("a cancelled event accepts no ratings", key, detail)
 
     def totals(self) -> Iterator[Violation]:
-        """Each event's figures are those of its confirmed ratings, and of what was applied."""
+        """Each event's figures add up both its confirmed ratings and the applied ones."""
         confirmed, applied = defaultdict(list), defaultdict(list)
         for (event_id, _), score in self._records.scores.items():
             if score["confirmed_value"] is not None:
@@ -175,13 +178,13 @@ class _Checker:
             figures = Totals(row["score_count"], row["score_sum"], tuple(row["histogram"]))
             for whose, values in (("confirmed", confirmed[event_id]), ("applied", applied[event_id])):
                 if figures != (expected := Totals.of(values)):
-                    detail = f"event {event_id} shows {figures}, what is {whose} makes {expected}; {_story(event)}"
-                    yield Violation(f"an event's figures are those of what is {whose}", detail)
+                    detail = f"event {event_id} shows {figures}, its {whose} ratings make {expected}; {_story(event)}"
+                    yield Violation(f"an event's figures are those of its {whose} ratings", detail)
             if row["status"] != figures.status:
                 yield Violation("an event's status is that of its figures", f"{row}")
             if event.cancellation and figures != (told := Totals.told(event.cancellation.told)):
                 detail = f"event {event_id} shows {figures}, and showed {told} when it was cancelled; {_story(event)}"
-                yield Violation("a cancelled event takes no ratings", detail)
+                yield Violation("a cancelled event accepts no ratings", detail)
             final = self._records.final_results.get(event_id)
             if final and (
                 not row["finalized_at"] or (final["score_count"], final["score_sum"]) != (figures.count, figures.sum)
@@ -189,14 +192,14 @@ class _Checker:
                 yield Violation("a final result is final in both services", f"{final}, and there {row}")
 
     def refusals(self) -> Iterator[Violation]:
-        """Nobody was turned away without cause."""
+        """No submission was refused without cause."""
         for refused in self._history.refused:
             if not self._was_right(refused):
                 event = self._events[refused.key[0]]
                 detail = f"{refused.problem} at {refused.answered_at}; {_story(event)}"
-                yield self._violation("a rating is refused only where its event is over", refused.key, detail)
+                yield self._violation("a rating is refused only if its event is over", refused.key, detail)
 
-    def _was_right(self, refused: RefusedWord) -> bool:
+    def _was_right(self, refused: RefusedSubmission) -> bool:
         event, at = self._events[refused.key[0]], refused.answered_at
         if refused.problem == "event-cancelled":
             return event.may_be_cancelled(at)

@@ -1,7 +1,7 @@
-"""The events of the run, and what organisers did to them: every deadline that each has had, and when it stood.
+"""The events of the run, and what organisers did to them: every deadline that each has had, and from when to when.
 
-A change takes effect at some moment between its first attempt and its answer, which comes after the commit. What is
-judged by it can therefore be told from outside only within these bounds.
+A change takes effect at some moment between its first attempt and its answer, which comes after the commit. An observer
+knows it only within these bounds.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ def now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A deadline that was set, or a cancellation where it is None; `told` is the event as the answer described it."""
+    """A new deadline, or a cancellation if it is None; `told` is the event as the answer described it."""
 
     deadline: datetime | None
     sent_at: datetime
@@ -50,12 +50,12 @@ class Event:
 
     event_id: int
     changes: list[Change]
-    # Of one that is being made: it may stand already.
+    # The change that is being made: it may be in force already.
     under_way: tuple[datetime | None, datetime] | None = None
 
     @property
     def deadline(self) -> datetime:
-        """As it stands now."""
+        """The deadline in force now."""
         return next(change.deadline for change in reversed(self.changes) if change.deadline is not None)
 
     @property
@@ -67,9 +67,9 @@ class Event:
         return self.cancellation is None and now() < self.deadline
 
     def deadlines(self, since: datetime, until: datetime) -> list[datetime]:
-        """All that may have stood at some moment of that time."""
+        """All deadlines that may have been in force at some moment of that time."""
         set_ = [change for change in self._all_changes() if change.deadline is not None]
-        # Each stood until the next was answered, at the latest.
+        # Each was in force until the next one was answered, at the latest.
         replaced_at = [change.answered_at for change in set_[1:]] + [FOREVER]
         return [
             change.deadline
@@ -90,7 +90,7 @@ class Event:
 
 @dataclass(slots=True, kw_only=True)
 class Organiser:
-    """Makes events and changes them, straight at line_provider, repeating each call until it is answered."""
+    """Creates and changes events directly at line_provider, and retries each call until it is answered."""
 
     channel: grpc.aio.Channel
     admin_token: str
@@ -111,7 +111,7 @@ class Organiser:
                 )
                 created = response.event
             except grpc.aio.AioRpcError as error:
-                # An earlier attempt has made it, and its answer was lost.
+                # An earlier attempt has created the event, and its answer was lost.
                 if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
                     raise
                 created = await self._find(request.external_id)
@@ -120,7 +120,7 @@ class Organiser:
         return event
 
     async def move_deadline(self, event: Event, deadline: datetime) -> None:
-        """Unless the event has become final before."""
+        """Has no effect on an event that has become final before."""
         request = events_pb2.UpdateEventRequest(event_id=event.event_id, update_mask=FieldMask(paths=["deadline"]))
         request.deadline.FromDatetime(deadline)
         await self._change(
@@ -128,7 +128,7 @@ class Organiser:
         )
 
     async def cancel(self, event: Event) -> None:
-        """Unless the event has become final before."""
+        """Has no effect on an event that has become final before."""
         request = events_pb2.CancelEventRequest(event_id=event.event_id)
         await self._change(
             event, None, lambda stub: stub.CancelEvent(request, timeout=_RPC_SECONDS, metadata=self._admin)
@@ -142,7 +142,7 @@ class Organiser:
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
                 raise
-            # It may be an earlier attempt, whose answer was lost, that has made the change.
+            # An earlier attempt whose answer was lost may have made the change.
             request = events_pb2.GetEventRequest(event_id=event.event_id)
             told = (await self._call(lambda stub: stub.GetEvent(request, timeout=_RPC_SECONDS))).event
         if told.HasField("cancelled_at") if deadline is None else told.deadline.ToDatetime(tzinfo=UTC) == deadline:
@@ -155,7 +155,7 @@ class Organiser:
         return next((event for event in page.events if event.external_id == external_id), events_pb2.Event())
 
     async def _call(self, call: "_Call[T]") -> T:
-        """Repeats the call, which repeating cannot make worse, until it is answered. Raises what is an answer."""
+        """Retries the call, which is idempotent, until it is answered. Raises an error that is an answer."""
         stub: EventServiceAsyncStub = EventServiceStub(self.channel)
         while True:
             try:

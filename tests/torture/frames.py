@@ -1,6 +1,6 @@
-"""Ratings as they pass by on a connection: of gRPC as much as it takes to see a batch go and its verdicts come back.
+"""Reads ratings off a connection: just enough of gRPC to see a batch pass and its verdicts come back.
 
-That is the frames of HTTP/2, and ApplyScores among the calls by the shape of its request.
+That is HTTP/2's frames, and how to recognise ApplyScores among the calls by the shape of its request.
 """
 
 import random
@@ -19,8 +19,8 @@ _FRAME_HEADER = 9
 _MESSAGE_HEADER = 5
 _DATA, _HEADERS = 0, 1
 _END_STREAM = 1
-# Of gRPC's message prefix, then changes (1) with event_id (1) and a rater_id (2) of 16 bytes: no other request of
-# line_provider's begins like this.
+# gRPC's message prefix, then changes (1) with event_id (1) and a rater_id (2) of 16 bytes: no other request to
+# line_provider begins like this.
 _APPLY_SCORES = re.compile(rb"\x00....\x0a.\x08[\x80-\xff]*[\x00-\x7f]\x12\x10", re.DOTALL)
 _REMEMBERED_CHANGES = 3_000
 
@@ -35,7 +35,7 @@ class Frame:
 
 @dataclass(slots=True)
 class FrameReader:
-    """Reads the frames of one direction of an HTTP/2 connection, in whatever pieces they come."""
+    """Reads the frames of one direction of an HTTP/2 connection, in whichever pieces they arrive."""
 
     skip: int = 0
     _pending: bytearray = field(default_factory=bytearray)
@@ -60,13 +60,15 @@ class FrameReader:
 
 @dataclass(slots=True, kw_only=True)
 class Traffic:
-    """What has passed in the way of ratings, repeats among them."""
+    """The ratings and verdicts that have passed, including repetitions."""
 
     verdicts: Counter[str] = field(default_factory=Counter)
     rejections: Counter[str] = field(default_factory=Counter)
     batches: int = 0
-    # A sample of all changes that were ever sent, the latest among them.
+    # A sample of all changes that were ever sent; the newest are always in it.
     changes: list[scores_pb2.ScoreChange] = field(default_factory=list)
+    # Of its own, so that the sample does not depend on what else of the process draws numbers.
+    _rng: random.Random = field(default_factory=lambda: random.Random(0))
 
     def forget(self) -> None:
         self.verdicts.clear()
@@ -81,7 +83,7 @@ class Traffic:
             if len(self.changes) < _REMEMBERED_CHANGES:
                 self.changes.append(change)
             else:
-                self.changes[random.randrange(_REMEMBERED_CHANGES)] = change
+                self.changes[self._rng.randrange(_REMEMBERED_CHANGES)] = change
 
     def reply(self, message: bytes) -> None:
         for verdict in scores_pb2.ApplyScoresResponse.FromString(message).verdicts:
@@ -101,7 +103,7 @@ class Conversation:
         self._answered: dict[int, bytearray] = {}
 
     def passes(self, chunk: bytes, *, to_server: bool) -> bool:
-        """Whether a batch of ratings or, the other way, the verdicts on one begin in it."""
+        """Whether a batch of ratings begins in it or, in the other direction, the verdicts on one."""
         return self._to_server(chunk) if to_server else self._to_client(chunk)
 
     def _to_server(self, chunk: bytes) -> bool:
@@ -130,7 +132,7 @@ class Conversation:
                 answer += frame.payload
             elif frame.kind == _HEADERS and frame.ends_stream:
                 del self._answered[frame.stream]
-                # Broken off by its sender, it is none.
+                # A message that its sender broke off does not parse.
                 with suppress(DecodeError):
                     self._traffic.reply(bytes(answer[_MESSAGE_HEADER:]))
         return begins

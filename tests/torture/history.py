@@ -1,9 +1,9 @@
-"""What clients were told of their ratings, and what they may therefore hold the service to.
+"""What clients were told of their ratings, and what they may therefore expect of the service.
 
-A rater speaks one request at a time. So a word (a rating or a withdrawal) whose outcome is unknown has either made the
-next version or none by the time that its rater speaks again, and what may be said of a score lies between two bounds:
-the highest version that its rater was told of, and one more for each word of unknown outcome since. Only who hangs up
-may be overtaken by their own word: it may make its version at any time.
+A rater sends one request at a time. So a submission (a rating or a withdrawal) whose outcome is unknown has made either
+the next version or none by the time its rater sends another, and the version of a score lies between two bounds: the
+highest one that its rater was told of, and one more for each submission of unknown outcome since. Only a rater who
+hangs up can be overtaken by their own submission, which may make its version at any later time.
 """
 
 from collections import Counter
@@ -17,13 +17,13 @@ from tests.torture.events import now
 
 Key = tuple[int, UUID]
 
-# How much of a score's story is told with a violation.
+# How many lines of a score's story a violation shows.
 _LONGEST_STORY = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A promise that was broken: the sentence, and what there is to see."""
+    """A broken promise: its sentence, and the evidence."""
 
     promise: str
     details: str
@@ -33,8 +33,8 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """What the rater said in one acknowledged version; no value is a withdrawal."""
+class Submission:
+    """What the rater submitted as one acknowledged version; a withdrawal has no value."""
 
     value: int | None
     accepted_at: datetime
@@ -45,12 +45,12 @@ class Told:
     """What one rater knows of one score."""
 
     floor: int = 0
-    # The highest version that its rater was told line_provider has applied.
+    # The highest version of which its rater was told that line_provider has applied it.
     applied: int = 0
     unknown: list[int | None] = field(default_factory=list)
     hung_up: int = 0
-    words: dict[int, Word] = field(default_factory=dict)
-    # What was said while an outcome was unknown is never ruled out for the versions that this may have made.
+    submissions: dict[int, Submission] = field(default_factory=dict)
+    # Values submitted with an unknown outcome: any version that no answer has described may have one of them.
     guesses: set[int | None] = field(default_factory=set)
     story: list[tuple[datetime, str]] = field(default_factory=list)
 
@@ -60,17 +60,17 @@ class Told:
 
     @property
     def last_acknowledged(self) -> int:
-        return max(self.words, default=0)
+        return max(self.submissions, default=0)
 
     _base: int = 0
 
     def may_be(self, version: int, value: int | None) -> bool:
-        """Whether this version of the score may have said that."""
-        word = self.words.get(version)
-        return value in self.guesses if word is None else value == word.value
+        """Whether this version of the score may have had this value."""
+        submission = self.submissions.get(version)
+        return value in self.guesses if submission is None else value == submission.value
 
-    def acknowledge(self, version: int, word: Word) -> None:
-        self.words[version] = word
+    def acknowledge(self, version: int, submission: Submission) -> None:
+        self.submissions[version] = submission
         self.floor = self._base = version
         self.unknown.clear()
 
@@ -86,8 +86,8 @@ class Told:
         self.guesses.add(value)
 
     def overtaken_by(self, value: int | None, score: Mapping[str, Any]) -> int | None:
-        """What the answer to a word speaks of: the word, or one that its rater had hung up on and that has come after
-        it while they waited for the answer."""
+        """The value that an answer describes: the submission's own, or that of a submission on which the rater hung up
+        and which overtook this one while they waited."""
         if not self.hung_up or score["score"] == value or score["score"] not in self.guesses:
             return value
         self.guesses.add(value)
@@ -99,8 +99,8 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedWord:
-    """A word that the service refused at once, and why; to be justified by what became of the event."""
+class RefusedSubmission:
+    """A submission that the service refused at once, and why. The event's history has to justify it."""
 
     key: Key
     answered_at: datetime
@@ -109,10 +109,10 @@ class RefusedWord:
 
 @dataclass(slots=True, kw_only=True)
 class History:
-    """All that all clients were told. Each answer is held against what was told before, as it comes."""
+    """Everything that all clients were told. Each answer is checked against the earlier ones as it arrives."""
 
     told: dict[Key, Told] = field(default_factory=dict)
-    refused: list[RefusedWord] = field(default_factory=list)
+    refused: list[RefusedSubmission] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -120,71 +120,72 @@ class History:
         return self.told.setdefault(key, Told())
 
     def acknowledged(self, key: Key, value: int | None, score: Mapping[str, Any]) -> None:
-        """The answer to a word: it is stored, by itself or because the same was said before and awaits its ruling."""
+        """The answer to a submission that is stored, as a new version or as a repetition of one that is pending."""
         told, version = self.of(key), int(score["version"])
-        told.tell(f"said {value}: acknowledged as version {version}")
+        told.tell(f"submitted {value}: acknowledged as version {version}")
         value = told.overtaken_by(value, score)
         self.counts["withdrawals acknowledged" if value is None else "ratings acknowledged"] += 1
         is_repeated = version == told.floor and told.may_be(version, value)
         if not (is_repeated or told.floor < version <= told.ceiling + 1):
             bounds = f"it must lie from {told.floor + 1} to {told.ceiling + 1}, and is {version}"
-            self.broken("each word makes one new version of its score, or says what the last one said", key, bounds)
+            self.broken("each submission makes one new version of its score, or repeats the last one", key, bounds)
         if (score["score"], score["state"]) != (value, "pending"):
-            self.broken("an answer speaks of the word that it acknowledges", key, f"it was {dict(score)}")
-        told.acknowledge(version, Word(value, datetime.fromisoformat(score["accepted_at"])))
+            self.broken("an answer describes the submission that it acknowledges", key, f"it was {dict(score)}")
+        told.acknowledge(version, Submission(value, datetime.fromisoformat(score["accepted_at"])))
 
     def decided(self, key: Key, value: int | None, score: Mapping[str, Any], *, may_be_new: bool) -> None:
-        """The answer to a word that line_provider has applied: a new one whose rater has waited, or one that was said
-        before."""
+        """The answer to a submission that line_provider has applied: a new one whose rater waited, or a repetition."""
         told, version = self.of(key), int(score["version"])
-        told.tell(f"said {value}: applied, as version {version}")
+        told.tell(f"submitted {value}: applied, as version {version}")
         value = told.overtaken_by(value, score)
         is_new = may_be_new and told.floor < version <= told.ceiling + 1
-        self.counts["words applied" if is_new else "words said before"] += 1
+        self.counts["submissions applied" if is_new else "submissions repeated"] += 1
         if not is_new and not (told.floor <= version <= told.ceiling and told.may_be(version, value)):
-            bounds = f"it must lie from {told.floor} to {told.ceiling} and say {value}, and is {dict(score)}"
-            self.broken("only what was said before stands already", key, bounds)
+            bounds = f"it must lie from {told.floor} to {told.ceiling} with the value {value}, and is {dict(score)}"
+            self.broken("only a repetition is answered as applied already", key, bounds)
         state = "withdrawn" if value is None else "confirmed"
         if (score["score"], score["state"], score["confirmed_score"]) != (value, state, value):
-            self.broken("an answer speaks of the word that it acknowledges", key, f"it was {dict(score)}")
-        told.acknowledge(version, Word(value, datetime.fromisoformat(score["accepted_at"])))
+            self.broken("an answer describes the submission that it acknowledges", key, f"it was {dict(score)}")
+        told.acknowledge(version, Submission(value, datetime.fromisoformat(score["accepted_at"])))
         told.applied = max(told.applied, version)
 
     def rejected(self, key: Key, value: int | None, score: Mapping[str, Any]) -> None:
-        """The answer to a word whose rater has waited, and that line_provider has rejected."""
+        """The answer to a submission that line_provider has rejected while its rater waited."""
         told, version = self.of(key), int(score["version"])
-        told.tell(f"said {value}: rejected, as version {version}")
-        self.counts[f"words rejected: {score['reason']}"] += 1
+        told.tell(f"submitted {value}: rejected, as version {version}")
+        self.counts[f"submissions rejected: {score['reason']}"] += 1
         if not (version == told.floor or told.floor < version <= told.ceiling + 1):
             bounds = f"it must lie from {told.floor} to {told.ceiling + 1}, and is {version}"
-            self.broken("each word makes one new version of its score, or says what the last one said", key, bounds)
+            self.broken("each submission makes one new version of its score, or repeats the last one", key, bounds)
         if score["state"] != "rejected" or score["score"] != score["confirmed_score"]:
-            self.broken("a rejected word gives way to the last confirmed one", key, f"told was {dict(score)}")
-        told.acknowledge(version, Word(value, datetime.fromisoformat(score["accepted_at"])))
+            self.broken(
+                "a rejected submission gives way to the last confirmed one", key, f"the answer was {dict(score)}"
+            )
+        told.acknowledge(version, Submission(value, datetime.fromisoformat(score["accepted_at"])))
 
     def outcome_unknown(self, key: Key, value: int | None, why: str) -> None:
         told = self.of(key)
-        told.tell(f"said {value}: {why}, so its outcome is unknown")
+        told.tell(f"submitted {value}: {why}, so its outcome is unknown")
         told.lose_sight(value)
         self.counts[f"outcome unknown: {why}"] += 1
 
     def hung_up(self, key: Key, value: int | None) -> None:
         told = self.of(key)
-        told.tell(f"said {value} and hung up, so its outcome is unknown")
+        told.tell(f"submitted {value} and hung up, so its outcome is unknown")
         told.hang_up(value)
         self.counts["outcome unknown: the client hung up"] += 1
 
     def refusal(self, key: Key, value: int | None, problem: str) -> None:
-        self.of(key).tell(f"said {value}: refused as {problem}")
-        self.refused.append(RefusedWord(key, now(), problem))
+        self.of(key).tell(f"submitted {value}: refused as {problem}")
+        self.refused.append(RefusedSubmission(key, now(), problem))
         self.counts[f"refused: {problem}"] += 1
 
     def nothing_stood(self, key: Key, score: Mapping[str, Any]) -> None:
-        """The answer to a withdrawal that had nothing to withdraw, since the rating was rejected."""
+        """The answer to a withdrawal with nothing to withdraw, because the rating was rejected."""
         self.counts["withdrawals of nothing"] += 1
         self.saw(key, score)
         if score["score"] is not None:
-            self.broken("nothing stands where there is nothing to withdraw", key, f"told was {dict(score)}")
+            self.broken("no rating stands if there is nothing to withdraw", key, f"the answer was {dict(score)}")
 
     def saw(self, key: Key, score: Mapping[str, Any]) -> None:
         """The score as a read shows it."""
@@ -193,14 +194,16 @@ class History:
         self.counts["reads"] += 1
         if not told.floor <= version <= told.ceiling:
             bounds = f"it must lie from {told.floor} to {told.ceiling}, and is {version}"
-            self.broken("nobody sees their own word vanish, nor a version go back", key, bounds)
+            self.broken("no rater sees their own submission vanish, nor a version go back", key, bounds)
         elif score["state"] == "rejected":
             if score["score"] != score["confirmed_score"]:
-                self.broken("a rejected word gives way to the last confirmed one", key, f"told was {dict(score)}")
+                self.broken(
+                    "a rejected submission gives way to the last confirmed one", key, f"shown was {dict(score)}"
+                )
         elif not told.may_be(version, score["score"]):
-            self.broken("a score is what its rater said", key, f"told was {dict(score)}")
+            self.broken("a score is what its rater submitted", key, f"shown was {dict(score)}")
         elif (score["state"] == "withdrawn") is not (score["score"] is None) and score["state"] != "pending":
-            self.broken("a score without a value is withdrawn, and no other", key, f"told was {dict(score)}")
+            self.broken("a score without a value is withdrawn, and no other", key, f"shown was {dict(score)}")
         told.see(version)
 
     def saw_none(self, key: Key) -> None:
@@ -208,7 +211,7 @@ class History:
         told.tell("saw no score")
         self.counts["reads of nothing"] += 1
         if told.floor:
-            self.broken("nobody sees their own word vanish", key, f"version {told.floor} was known")
+            self.broken("no rater sees their own submission vanish", key, f"version {told.floor} was known")
 
     def unexpected(self, key: Key | None, what: str) -> None:
         self.counts["unexpected answers"] += 1
@@ -218,7 +221,7 @@ class History:
         self.violations.append(Violation(promise, details if key is None else f"{self.describe(key)}\n{details}"))
 
     def describe(self, key: Key) -> str:
-        """All that the rater was told, or the end of it."""
+        """Everything that the rater was told, or the end of it."""
         event_id, rater_id = key
         story = self.of(key).story
         lines = [f"{at.isoformat()} {sentence}" for at, sentence in story[-_LONGEST_STORY:]]

@@ -1,4 +1,4 @@
-"""An HTTP client that costs next to nothing: one connection, one request at a time, JSON both ways."""
+"""An HTTP client that costs almost nothing: one connection, one request at a time, JSON both ways."""
 
 import asyncio
 import json
@@ -9,22 +9,22 @@ from typing import Any
 
 from devstack.addresses import Address
 
-# Longer than the service may take for anything. Who has no answer by then will never get one.
+# Longer than the service may take for anything: an answer that has not come by then never will.
 PATIENCE_SECONDS = 60
 
 _HEAD_END = b"\r\n\r\n"
 
 
 class NotSent(Exception):
-    """Nobody listens: the service never saw the request."""
+    """The connection was refused: the service never saw the request."""
 
 
 class ConnectionBroken(Exception):
-    """The connection ended before the answer was complete: what became of the request is not known."""
+    """The connection ended before the answer was complete: the outcome of the request is unknown."""
 
 
 class NoAnswer(Exception):
-    """The service has kept the connection and said nothing for as long as the client was patient."""
+    """The service kept the connection open and did not answer within the client's patience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Answer:
 
 
 class Connection:
-    """Keeps its connection as long as it lasts, and makes a new one for the next request after it broke."""
+    """Keeps its connection alive, and opens a new one for the first request after it broke."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -50,7 +50,7 @@ class Connection:
         body: Mapping[str, Any] | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> Answer:
-        """Hangs up when its patience, in seconds, is over. Raises NotSent, ConnectionBroken and NoAnswer."""
+        """Hangs up after `patience` seconds. Raises NotSent, ConnectionBroken and NoAnswer."""
         content = b"" if body is None else json.dumps(body).encode()
         head = [f"{method} {path} HTTP/1.1", f"Host: {self._address}", f"Content-Length: {len(content)}"]
         if token:

@@ -1,4 +1,4 @@
-"""The nemesis: breaks one thing after the other, several at a time, in an order that its seed decides."""
+"""The nemesis deals faults, several at a time, in an order that its seed decides."""
 
 import asyncio
 import random
@@ -14,16 +14,16 @@ from redis.exceptions import RedisError
 from tests.torture.events import now
 from tests.torture.faults import Fault, NoOccasion, Theatre
 
-# From one fault to the next, as shares of the mean.
+# The shortest and the longest pause between two faults, as shares of the mean.
 _PAUSES = (0.3, 1.7)
-# So many faults may be under way at once.
+# How many faults may be in progress at once.
 _AT_ONCE = 3
 _TRIES = 5
 
 
 @dataclass(slots=True)
 class Deeds:
-    """What was done: completed faults by name, those that found nothing to strike, and the order of all."""
+    """Completed faults by name, those that found no occasion, and the order in which all of them began."""
 
     done: Counter[str] = field(default_factory=Counter)
     idle: Counter[str] = field(default_factory=Counter)
@@ -31,7 +31,7 @@ class Deeds:
 
 
 class Nemesis:
-    """Deals faults like cards: each kind comes once before any comes again. What found no occasion is dealt again."""
+    """Deals faults like cards: each kind comes once before any comes again. One without an occasion is dealt again."""
 
     def __init__(
         self, theatre: Theatre, faults: Sequence[Fault], rng: random.Random, *, faults_a_minute: float
@@ -43,12 +43,12 @@ class Nemesis:
         self._rng = rng
         self._deck: deque[Fault] = deque()
         self._rounds = 0
-        self._vain: Counter[str] = Counter()
+        self._missed: Counter[str] = Counter()
         self._targets: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def rage(self, seconds: float) -> None:
-        """For so long, and until each kind has been tried. Returns when the last is over and all may recover."""
+        """Deals faults for so many seconds, and until each kind has been tried. Returns when the last one is over."""
         if not self._faults:
             await asyncio.sleep(seconds)
             return
@@ -57,7 +57,7 @@ class Nemesis:
         async with asyncio.TaskGroup() as group:
             while fault := self._next(time_is_up=loop.time() >= end):
                 await self._turn.acquire()
-                # All chance is drawn here, so that it does not depend on what happens meanwhile.
+                # The numbers of a fault are drawn here, so that they do not depend on what happens meanwhile.
                 group.create_task(self._inflict(fault, random.Random(self._rng.random())))
                 await asyncio.sleep(self._mean_pause_seconds * self._rng.uniform(*_PAUSES))
 
@@ -72,17 +72,17 @@ class Nemesis:
     async def _inflict(self, fault: Fault, rng: random.Random) -> None:
         try:
             async with AsyncExitStack() as stack:
-                # In one order for all, so that no two wait for each other.
+                # All faults lock their targets in the same order, so that no two deadlock.
                 for target in sorted(fault.targets):
                     await stack.enter_async_context(self._targets[target])
                 self.deeds.story.append((now(), fault.name))
                 await fault.inflict(self._theatre, rng)
             self.deeds.done[fault.name] += 1
         except (NoOccasion, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError) as error:
-            # Another fault has what this one needs: a database to ask, a batch to wait for.
+            # Another fault has taken what this one needs: a database to query, a batch to wait for.
             self.deeds.idle[f"{fault.name}: {type(error).__name__}"] += 1
-            self._vain[fault.name] += 1
-            if self._rounds == 1 and self._vain[fault.name] < _TRIES:
+            self._missed[fault.name] += 1
+            if self._rounds == 1 and self._missed[fault.name] < _TRIES:
                 self._deck.append(fault)
         finally:
             self._turn.release()

@@ -1,4 +1,4 @@
-"""The load: raters who rate, change, withdraw and look, each one request at a time, and some of whom give up."""
+"""The load: raters who rate, change, withdraw and read, one request at a time each; some of them give up."""
 
 import asyncio
 import random
@@ -19,33 +19,33 @@ _PREFER_WAITING = "wait=2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
-    """How raters behave. `pause` is the longest between two requests; the shares add up to 1 with those of ratings."""
+    """How raters behave. `pause` is the longest time between two requests, in seconds; ratings are the shares' rest."""
 
     pause: float = 0.25
     withdrawals: float = 0.1
     reads: float = 0.2
-    # Otherwise they turn to something else, and what became of their word is found by the checker alone.
+    # The share of failed submissions that are retried. Of the others only the checker finds out what became of them.
     persistence: float = 0.7
-    # Of words on the event that the rater has spoken of last: changes that overtake each other.
+    # The share of submissions on the same event as the rater's last one: changes that overtake each other.
     second_thoughts: float = 0.25
-    # Of requests whose clients hang up before long, mostly before there can be an answer.
+    # The share of requests whose clients hang up soon, mostly before there can be an answer.
     impatience: float = 0.01
-    # Of turns after which the rater goes, and somebody new comes.
+    # The share of turns after which the rater leaves and a new one takes their place.
     farewells: float = 0
-    # Of words that would rather wait for what becomes of them.
+    # The share of submissions that wait for their outcome (`Prefer: wait`).
     waits: float = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a request is made: for how many seconds its client has patience, and what it prefers."""
+    """How a request is made: how many seconds its client waits, and its header Prefer."""
 
     patience: float = PATIENCE_SECONDS
     prefer: str = ""
 
 
 class Rater:
-    """One rater with a token and a connection. `choose` picks the event to speak of."""
+    """One rater with a token and a connection. `choose` picks the event to rate."""
 
     def __init__(
         self, address: Address, history: History, rng: random.Random, choose: Callable[[random.Random], Event]
@@ -76,13 +76,13 @@ class Rater:
             self.close()
 
     async def rate(self, event: Event, value: int) -> None:
-        """Says one word, again and again until it is heard."""
+        """Submits one rating, and retries until the service answers."""
         await self._introduce(asyncio.Event())
-        while not await self._say((event.event_id, self._id), value, Manner()):
+        while not await self._submit((event.event_id, self._id), value, Manner()):
             await self._wait()
 
     async def _introduce(self, stop: asyncio.Event) -> None:
-        """A token that was minted in vain is nobody's loss: this is repeated without regret."""
+        """Gets a token. A retry may leave an unused one behind, which costs nothing."""
         while not stop.is_set() and not self._token:
             try:
                 answer = await self._connection.request("POST", "/raters")
@@ -98,19 +98,19 @@ class Rater:
         is_patient = self._rng.random() >= habits.impatience
         patience = PATIENCE_SECONDS if is_patient else self._rng.uniform(*_LITTLE_PATIENCE_SECONDS)
         if deed < habits.reads:
-            await self._look(key, Manner(patience))
+            await self._read(key, Manner(patience))
             return
         value = None if deed < habits.reads + habits.withdrawals else self._rng.randint(1, 5)
         prefer = _PREFER_WAITING if habits.waits and self._rng.random() < habits.waits else ""
         manner = Manner(patience, prefer)
-        while not await self._say(key, value, manner):
+        while not await self._submit(key, value, manner):
             self._history.counts["retries"] += 1
             await self._wait()
             if stop.is_set() or self._rng.random() >= habits.persistence:
                 return
 
-    async def _say(self, key: Key, value: int | None, manner: Manner) -> bool:
-        """Answers whether the word was heard, whatever was said to it."""
+    async def _submit(self, key: Key, value: int | None, manner: Manner) -> bool:
+        """Whether the service has answered the submission, whichever way."""
         answer = await self._request("POST" if value is not None else "DELETE", key, value, manner)
         if answer is None:
             return False
@@ -135,7 +135,7 @@ class Rater:
                 self._history.unexpected(key, f"{answer.status} {answer.body}")
         return True
 
-    async def _look(self, key: Key, manner: Manner) -> None:
+    async def _read(self, key: Key, manner: Manner) -> None:
         answer = await self._request("GET", key, None, manner)
         if answer is None:
             return
@@ -150,7 +150,7 @@ class Rater:
                 self._history.unexpected(key, f"{answer.status} {answer.body}")
 
     async def _request(self, method: str, key: Key, value: int | None, manner: Manner) -> Answer | None:
-        """None where there was no answer; a word is then recorded as one of unknown outcome if it was sent."""
+        """None if there was no answer; a submission that was sent is then recorded as one of unknown outcome."""
         self._history.counts["requests"] += 1
         path, body = f"/events/{key[0]}/score", None if value is None else {"score": value}
         try:
@@ -175,7 +175,7 @@ class Rater:
 
 
 async def load(raters: Sequence[Rater], habits: Habits, stop: asyncio.Event) -> None:
-    """Has them all rate until `stop`; ends when each has its last answer."""
+    """Runs all raters until `stop`; returns when each has its last answer."""
     async with asyncio.TaskGroup() as group:
         for rater in raters:
             group.create_task(rater.run(habits, stop))

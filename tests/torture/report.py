@@ -1,4 +1,4 @@
-"""What a run prints: what it tried, and what came of it."""
+"""The report of a run: what it tried, and the result."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,27 +20,27 @@ def _lines(outcome: Outcome) -> Iterator[str]:
     yield f"{done.total()} faults of {len(done)} kinds:"
     yield from _table(done)
     if outcome.deeds.idle:
-        yield "faults that another one left nothing to strike at:"
+        yield "faults that found no occasion because of another one:"
         yield from _table(outcome.deeds.idle)
     acknowledged = counts["ratings acknowledged"] + counts["withdrawals acknowledged"]
-    yield f"{acknowledged} words acknowledged. What clients were told:"
+    yield f"{acknowledged} submissions acknowledged. What clients were told:"
     yield from _table(counts)
     yield f"{traffic.batches} batches sent by the workers; line_provider's verdicts:"
     yield from _table(traffic.verdicts + Counter({f"rejected: {name}": n for name, n in traffic.rejections.items()}))
     yield "messages repeated and reordered by the run itself:"
     yield from _table(outcome.theatre.repeats)
-    yield f"scores in the end, after {outcome.peace_seconds:.1f} s of peace:"
+    yield f"scores in the end, after {outcome.peace_seconds:.1f} s to recover:"
     yield from _table(outcome.recorded)
     yield f"{outcome.theatre.organiser.repeated} calls of organisers repeated"
     if outcome.logged_errors:
         yield "errors logged:"
         yield from _table(outcome.logged_errors)
     for crash in outcome.crashes:
-        yield f"CRASH of machine code that is not ours: {crash}"
+        yield f"CRASH in machine code that is not ours: {crash}"
     yield "memory in MiB at the start and after each tenth of the time, then at most; messages in the outbox likewise:"
     yield from _memory(outcome.samples)
     if not outcome.violations:
-        yield "no violation: nothing lost, nothing double, nothing undecided, nothing divergent"
+        yield "no violation: nothing lost, counted twice, undecided or divergent"
         return
     yield f"{len(outcome.violations)} VIOLATIONS, by promise:"
     yield from _table(Counter(violation.promise for violation in outcome.violations))

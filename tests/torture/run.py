@@ -1,4 +1,4 @@
-"""One run: load and nemesis together, then peace, and the reckoning."""
+"""One run: load and faults together, then time to recover, then the check."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from tests.torture.http_client import Connection, ConnectionBroken, NotSent
 from tests.torture.nemesis import Deeds, Nemesis
 from tests.torture.raters import Habits, Rater, load
 
-# A message that failed often waits a minute; the rest is quick.
+# A message that failed often is retried after a minute; everything else recovers quickly.
 PEACE_WITHIN_SECONDS = 180
 
 _SAMPLE_SECONDS = 1
@@ -34,7 +34,7 @@ _LOGGED_ERROR = re.compile(r"\[(?:error|critical) *\S*\] *(\S+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run does; the same plan does the same, as far as chance is ours."""
+    """What a run does. The same plan draws the same numbers; what the machine adds by chance is not repeated."""
 
     seed: int
     seconds: float
@@ -48,7 +48,7 @@ class Plan:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What came of it."""
+    """The result of a run."""
 
     plan: Plan
     seconds: float
@@ -65,7 +65,7 @@ class Outcome:
 
 
 async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sentence: None) -> Outcome:
-    """Breaks the arena, lets it heal, and checks. Raises nothing for what is the services' fault."""
+    """Breaks the arena, lets it recover, and checks. A fault of the services is a violation and raises nothing."""
     rng, history, started = random.Random(plan.seed), History(), time.monotonic()
     logs = Logs(arena)
     arena.worker_link.traffic.forget()
@@ -89,17 +89,16 @@ async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sent
             stop.set()
             await loading
             seconds = time.monotonic() - started
-            say("healing …")
+            say("recovering …")
             violations = await peace(arena, organiser.events, within=plan.peace_within)
         peace_seconds = time.monotonic() - started - seconds
         records = await Records.read(arena, list(organiser.events))
     violations += check(history, organiser.events, records)
     violations += [
-        Violation("a service that is told to stop does so by itself", f"{name} had to be killed")
-        for name in theatre.overdue_stops
+        Violation("a service stops by itself on SIGTERM", f"{name} had to be killed") for name in theatre.overdue_stops
     ]
     violations += [
-        Violation("a service goes on until it is told to stop, or killed", ending)
+        Violation("a service runs until it is stopped or killed", ending)
         for keeper in arena.keepers.values()
         for ending in keeper.endings
     ]
@@ -121,12 +120,12 @@ async def run(arena: Arena, plan: Plan, say: Callable[[str], None] = lambda sent
 
 
 def _chooser(organiser: Organiser) -> Callable[[random.Random], Event]:
-    """Mostly events that are open; the others refuse, and must do so rightly."""
+    """Picks mostly open events. The others refuse ratings, and must do so rightly."""
 
     def choose(rng: random.Random) -> Event:
         events = list(organiser.events.values())
         if rng.random() < 0.9:
-            # The latest are the most talked about.
+            # The newest events are rated most.
             events = [event for event in events if event.is_open]
         return events[-1 - int(len(events) * rng.random() ** 2)] if events else next(iter(organiser.events.values()))
 
@@ -134,7 +133,7 @@ def _chooser(organiser: Organiser) -> Callable[[random.Random], Event]:
 
 
 async def peace(arena: Arena, events: dict[int, Event], *, within: float) -> list[Violation]:
-    """Waits until all is decided and shown. What does not come to that in time is a violation."""
+    """Waits until every rating is decided and shown. A violation reports what takes longer than `within` seconds."""
     event_ids = list(events)
     violations = []
     try:
@@ -159,7 +158,7 @@ async def _all_decided(arena: Arena, event_ids: list[int]) -> bool:
 
 
 async def _all_shown(arena: Arena, event_ids: list[int], differing: dict[int, object]) -> bool:
-    """Whether each event is shown with the figures that line_provider has; those that are not are put aside."""
+    """Whether GET /events shows each event with line_provider's figures. Puts those that differ into `differing`."""
     differing.clear()
     connection = Connection(arena.system.http)
     try:
@@ -182,7 +181,7 @@ async def _all_shown(arena: Arena, event_ids: list[int], differing: dict[int, ob
 async def _observed(
     arena: Arena, history: History, nemesis: Nemesis, say: Callable[[str], None]
 ) -> AsyncIterator[list[Sample]]:
-    """Looks at the outbox and at memory all the while, as far as they can be seen."""
+    """Samples the depth of the outbox and the memory of each process, while the database can be reached."""
     samples = [arena.measure(0)]
 
     async def observe() -> None:
@@ -206,13 +205,13 @@ async def _observed(
     finally:
         observing.cancel()
         await asyncio.wait([observing])
-        # It shows how the run went, and decides nothing.
+        # The samples illustrate the report; no check depends on them.
         if not observing.cancelled() and (error := observing.exception()):
-            say(f"nobody looked on to the end: {error!r}")
+            say(f"sampling ended early: {error!r}")
 
 
 class Logs:
-    """What the processes have logged since the beginning of the run."""
+    """The logs of all processes since the beginning of the run."""
 
     def __init__(self, arena: Arena) -> None:
         self._offsets = {process.name: (process.log, _size(process.log)) for process in arena.processes}
@@ -221,13 +220,13 @@ class Logs:
     def violations(self, events: dict[int, Event]) -> list[Violation]:
         return [
             *(
-                Violation("reconciliation finds nothing to mend", f"{name}: {line}")
+                Violation("reconciliation finds nothing to repair", f"{name}: {line}")
                 for name in self._workers
                 for line in self._lines(name)
                 if (match := _DIVERGENCE.search(line)) and int(match[1]) in events
             ),
             *(
-                Violation("transactions never wait for each other in a circle", f"{name}: {line}")
+                Violation("transactions never deadlock", f"{name}: {line}")
                 for name in self._offsets
                 for line in self._lines(name)
                 if "deadlock detected" in line

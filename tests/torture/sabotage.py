@@ -1,4 +1,4 @@
-"""The sabotages, each with the faults that expose it and the promises that are then broken."""
+"""The sabotages, each with the faults that expose it and the promises that it breaks."""
 
 import asyncio
 import random
@@ -34,7 +34,7 @@ Scenario = Callable[[Arena], Awaitable[list[Violation]]]
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """A protection, the scenario that shows when it is gone, and the promises of which one at least is then broken."""
+    """A protection, the scenario that shows whether it is gone, and promises of which at least one is then broken."""
 
     sabotage: str
     scenario: Scenario
@@ -46,7 +46,7 @@ class Exposure:
 
 @asynccontextmanager
 async def sabotaged(arena: Arena, sabotage: str) -> AsyncIterator[None]:
-    """The arena without that protection. A service that has not lost it does not start, or is waited for in vain."""
+    """The arena without that protection. Raises if a service does not start, or does not report that it is gone."""
     service, _ = SABOTAGES[sabotage]
     processes = {
         "line-provider": (arena.line_provider,),
@@ -68,7 +68,7 @@ async def sabotaged(arena: Arena, sabotage: str) -> AsyncIterator[None]:
 
 
 def _under(*inflicts: Inflict, habits: Habits | None = None) -> Scenario:
-    """A run with these faults alone."""
+    """A run with only these faults."""
 
     async def scenario(arena: Arena) -> list[Violation]:
         plan = Plan(
@@ -86,8 +86,8 @@ def _under(*inflicts: Inflict, habits: Habits | None = None) -> Scenario:
 
 
 async def worker_outlives_its_lease(arena: Arena) -> list[Violation]:
-    """A worker is told that a rating came too late, and is kept from its database until it has lost its lease. The
-    deadline is moved on, and another worker has the rating applied. Then both act on what they were told."""
+    """One worker receives the verdict that a rating is too late, and cannot reach its database until its lease has
+    expired. The deadline moves on, and another worker has the rating applied. Then both settle by their verdicts."""
     history, logs = History(), Logs(arena)
     rater = Rater(arena.system.http, history, random.Random(_SEED), lambda _: event)
     async with AsyncExitStack() as stack:
@@ -106,7 +106,7 @@ async def worker_outlives_its_lease(arena: Arena) -> list[Violation]:
         event = await organiser.create(open_for=timedelta(hours=1))
         await rater.rate(event, 4)
         (told,) = history.told.values()
-        await organiser.move_deadline(event, told.words[1].accepted_at - timedelta(milliseconds=1))
+        await organiser.move_deadline(event, told.submissions[1].accepted_at - timedelta(milliseconds=1))
 
         await slow_worker.spawn()
         stack.push_async_callback(slow_worker.stop)
@@ -116,7 +116,7 @@ async def worker_outlives_its_lease(arena: Arena) -> list[Violation]:
             await rejected.let_go()
             await organiser.move_deadline(event, now() + timedelta(hours=1))
             await others.aclose()
-            # Its lease is over when another has got the rating.
+            # The lease of the slow worker has expired once another worker has claimed the rating.
             async with arena.worker_link.caught(Moment.REPLY) as applied:
                 await kept_away.aclose()
                 await slow_worker.stop()
@@ -128,8 +128,9 @@ async def worker_outlives_its_lease(arena: Arena) -> list[Violation]:
 
 
 async def batches_name_their_events_crosswise(arena: Arena) -> list[Violation]:
-    """Somebody holds the middle one of three events, and two batches wait for it that name the others first and last,
-    each the other way round. Let go, each would hold what the other wants, had they locked them as they name them."""
+    """A session locks the middle one of three events, and two batches wait for it that name the other two first and
+    last, in opposite order. If batches locked their events in the order in which they name them, each would then hold
+    the lock that the other waits for."""
     history, logs = History(), Logs(arena)
     chosen: list[Event] = []
     rater = Rater(arena.system.http, history, random.Random(_SEED), lambda _: chosen[0])
@@ -151,17 +152,17 @@ async def batches_name_their_events_crosswise(arena: Arena) -> list[Violation]:
         finally:
             connection.terminate()
         refused = [answer for answer in await sending if isinstance(answer, BaseException)]
-        violations += [Violation("a batch that may be applied is answered", str(error)) for error in refused]
+        violations += [Violation("a batch that can be applied is answered", str(error)) for error in refused]
         violations += await peace(arena, organiser.events, within=_PEACE_WITHIN_SECONDS)
     records = await Records.read(arena, list(organiser.events))
     return [*violations, *check(history, organiser.events, records), *logs.violations(organiser.events)]
 
 
 def _told_change(history: History, event: Event) -> scores_pb2.ScoreChange:
-    """The rating of the event as its rater was told of it."""
+    """The event's only rating, as it was acknowledged to its rater."""
     (((_, rater_id), told),) = [(key, told) for key, told in history.told.items() if key[0] == event.event_id]
     change = scores_pb2.ScoreChange(event_id=event.event_id, rater_id=rater_id.bytes, value=4, version=1)
-    change.accepted_at.FromDatetime(told.words[1].accepted_at)
+    change.accepted_at.FromDatetime(told.submissions[1].accepted_at)
     return change
 
 
@@ -173,10 +174,10 @@ async def _send(arena: Arena, channel: grpc.aio.Channel, changes: list[scores_pb
 
 _AGREEMENT = frozenset(
     {
-        "what is confirmed is what line_provider has applied",
-        "an event's figures are those of what is confirmed",
-        "an event's figures are those of what is applied",
-        "reconciliation finds nothing to mend",
+        "the confirmed versions are those that line_provider has applied",
+        "an event's figures are those of its confirmed ratings",
+        "an event's figures are those of its applied ratings",
+        "reconciliation finds nothing to repair",
     }
 )
 
@@ -190,17 +191,17 @@ EXPOSURES = (
     Exposure(
         "settling_by_version",
         _under(faults.slow_worker_link, habits=Habits(second_thoughts=0.9, pause=0.1)),
-        frozenset({"a score is what its rater said", "a confirmed score is what its rater said"}),
+        frozenset({"a score is what its rater submitted", "a confirmed score is what its rater submitted"}),
     ),
     Exposure("lease_token", worker_outlives_its_lease, _AGREEMENT),
     Exposure(
         "order_of_locks",
         batches_name_their_events_crosswise,
-        frozenset({"transactions never wait for each other in a circle"}),
+        frozenset({"transactions never deadlock"}),
     ),
     Exposure(
         "lock_before_judging",
         _under(faults.cancel_event_under_ratings),
-        frozenset({"a cancelled event takes no ratings"}),
+        frozenset({"a cancelled event accepts no ratings"}),
     ),
 )

@@ -1,4 +1,4 @@
-"""The checker is checked: whatever protection is taken away, it notices."""
+"""A test of the checker: it notices each protection that is taken away."""
 
 import pytest
 
@@ -19,9 +19,9 @@ async def test_the_checker_notices_that_a_protection_is_gone(arena: Arena, expos
     assert exposure.broken & {violation.promise for violation in violations}
 
 
-async def test_a_worker_that_outlives_its_lease_changes_nothing(arena: Arena) -> None:
+async def test_a_worker_that_outlives_its_lease_settles_nothing(arena: Arena) -> None:
     assert await worker_outlives_its_lease(arena) == []
 
 
-async def test_batches_that_name_their_events_crosswise_do_not_hold_each_other_up(arena: Arena) -> None:
+async def test_batches_that_name_their_events_in_opposite_order_do_not_deadlock(arena: Arena) -> None:
     assert await batches_name_their_events_crosswise(arena) == []
