@@ -1,6 +1,6 @@
 """The whole system as processes, on real ports and real stores."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import grpc
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from devstack.system import MANY_RATERS, System
 from scoreline.line_provider.v1.events_pb2_grpc import EventServiceStub
-from tests.support.waiting import eventually
+from tests.support.waiting import Check, eventually
 from tests.torture.arena import Arena
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ async def line_provider_database(system: System) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-def everything_settled(scores_database: AsyncEngine) -> Callable[[], Awaitable[None]]:
+def everything_settled(scores_database: AsyncEngine) -> Check:
     """Waits until line_provider has ruled on every rating that was accepted."""
 
     async def outbox_is_empty() -> bool:
@@ -80,9 +80,7 @@ def everything_settled(scores_database: AsyncEngine) -> Callable[[], Awaitable[N
 
 
 @pytest.fixture
-def both_databases_agree(
-    scores_database: AsyncEngine, line_provider_database: AsyncEngine
-) -> Callable[[], Awaitable[None]]:
+def both_databases_agree(scores_database: AsyncEngine, line_provider_database: AsyncEngine) -> Check:
     """Asserts that, for every event, line_provider's totals are those of score_maker's confirmed ratings."""
     confirmed = text("""
         SELECT event_id, count(confirmed_value) AS count, coalesce(sum(confirmed_value), 0) AS sum

@@ -95,7 +95,7 @@ async def test_an_operator_retries_stuck_messages_and_their_ratings_count(
     await system.arq_worker.start()
     listed = (await operators.get("/ops/outbox")).json()["messages"]
     assert [(message["event_id"], message["last_error"]) for message in listed] == [(event_id, "INTERNAL")] * 2
-    assert (await operators.post("/ops/outbox/retry", json={"ids": None})).json() == {"hastened": 2}
+    assert (await operators.post("/ops/outbox/retry", json={"ids": None})).json() == {"rescheduled": 2, "hastened": 2}
     await everything_settled()
     assert (await operators.get("/ops/outbox")).json() == {"messages": []}
 

@@ -1,21 +1,19 @@
-"""What the services count."""
+"""The metrics of the services."""
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from httpx import AsyncClient
 
 from tests.support.organising import Metadata, move_deadline, new_event
-from tests.support.waiting import eventually
+from tests.support.rating import rate
+from tests.support.waiting import Check, eventually
 from tests.telemetry.conftest import Metrics
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
 
-Check = Callable[[], Awaitable[None]]
 
-
-async def test_each_service_counts_what_it_does(
+async def test_each_service_counts_its_part_of_a_rating(
     metrics: Metrics,
     rater: AsyncClient,
     organiser: "EventServiceAsyncStub",
@@ -24,14 +22,14 @@ async def test_each_service_counts_what_it_does(
 ) -> None:
     event_id, late = await new_event(organiser, admin), await new_event(organiser, admin)
     before = await metrics.scraped()
-    await rater.post(f"/events/{event_id}/score", json={"score": 4})
-    await rater.post(f"/events/{event_id}/score", json={"score": 4})
+    await rate(rater, event_id=event_id)
+    await rate(rater, event_id=event_id)
     await rater.get("/events?limit=7")
     await rater.get("/events?limit=7")
     await move_deadline(organiser, admin, late)
     await everything_settled()
 
-    async def told() -> bool:
+    async def are_counted() -> bool:
         after = await metrics.scraped()
         grown = {key: value - before.get(key, 0) for key, value in after.items() if value != before.get(key, 0)}
 
@@ -52,7 +50,7 @@ async def test_each_service_counts_what_it_does(
             growth("scoreline_rpcs_total", method="scoreline.line_provider.v1.EventService/UpdateEvent", code="OK"),
         ) == (1, 1, 2, 2, 1, 1, 1, 1, 1, 1)
 
-    await eventually(told)
+    await eventually(are_counted)
     now = await metrics.scraped()
     assert now["scoreline_database_answers", frozenset()] == 1
     assert now["scoreline_watchers", frozenset()] == 1

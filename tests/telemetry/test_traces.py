@@ -2,7 +2,6 @@
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from httpx import AsyncClient
@@ -11,13 +10,12 @@ from devstack.addresses import Address
 from devstack.system import System
 from scoreline.line_provider.v1 import events_pb2
 from tests.support.organising import Metadata, new_event
-from tests.support.waiting import eventually
+from tests.support.rating import rate_accepted
+from tests.support.waiting import Check, eventually
 from tests.telemetry.trace_collector import CollectedSpan, TraceCollector
 
 if TYPE_CHECKING:
     from scoreline.line_provider.v1.events_pb2_grpc import EventServiceAsyncStub
-
-Check = Callable[[], Awaitable[None]]
 
 
 class Traced:
@@ -46,8 +44,7 @@ async def test_a_rating_is_one_trace_from_the_request_to_the_settlement(
     collector: TraceCollector, rater: AsyncClient, organiser: "EventServiceAsyncStub", admin: Metadata
 ) -> None:
     event_id, traced = await new_event(organiser, admin), Traced()
-    answer = await rater.post(f"/events/{event_id}/score", json={"score": 4}, headers=traced.headers)
-    assert answer.status_code == 202
+    await rate_accepted(rater, event_id=event_id, headers=traced.headers)
     spans = await traced.spans(collector, *OF_A_RATING)
 
     assert spans[POST].parent_id == traced.span_id
@@ -76,7 +73,7 @@ async def test_the_trace_of_a_compensated_rating_says_why(
 ) -> None:
     event_id, traced = await new_event(organiser, admin), Traced()
     await system.arq_worker.stop()
-    await rater.post(f"/events/{event_id}/score", json={"score": 4}, headers=traced.headers)
+    await rate_accepted(rater, event_id=event_id, headers=traced.headers)
     await organiser.CancelEvent(events_pb2.CancelEventRequest(event_id=event_id), metadata=admin)
     await system.arq_worker.start()
     spans = await traced.spans(collector, *OF_A_RATING)
@@ -93,9 +90,9 @@ async def test_what_its_client_does_not_follow_nobody_does(
     everything_settled: Check,
 ) -> None:
     event_id, unfollowed, followed = await new_event(organiser, admin), Traced(sampled=False), Traced()
-    await rater.post(f"/events/{event_id}/score", json={"score": 4}, headers=unfollowed.headers)
+    await rate_accepted(rater, 4, event_id=event_id, headers=unfollowed.headers)
     await everything_settled()
-    await rater.post(f"/events/{event_id}/score", json={"score": 5}, headers=followed.headers)
+    await rate_accepted(rater, 5, event_id=event_id, headers=followed.headers)
     await followed.spans(collector, *OF_A_RATING)
     assert unfollowed.trace_id not in collector.spans
 

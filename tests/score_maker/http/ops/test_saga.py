@@ -145,13 +145,19 @@ async def test_stuck_messages_are_listed_with_their_error_and_retried(
     assert (stuck["event_id"], stuck["score"], stuck["version"], stuck["is_claimed"]) == (1, 4, 1, False)
     assert len((await operators.get("/ops/outbox", params={"limit": 1})).json()["messages"]) == 1
 
-    assert (await operators.post("/ops/outbox/retry", json={"ids": [stuck["id"]]})).json() == {"hastened": 1}
+    assert (await operators.post("/ops/outbox/retry", json={"ids": [stuck["id"]]})).json() == {
+        "rescheduled": 1,
+        "hastened": 1,
+    }
     listed = {message["id"]: message for message in (await operators.get("/ops/outbox")).json()["messages"]}
     assert listed[stuck["id"]]["next_attempt_in_seconds"] == 0
     assert listed[other["id"]]["next_attempt_in_seconds"] > 3500
     # A message that is due already, or does not exist, needs no retry.
-    assert (await operators.post("/ops/outbox/retry", json={"ids": [stuck["id"], 10**9]})).json() == {"hastened": 0}
-    assert (await operators.post("/ops/outbox/retry", json={"ids": None})).json() == {"hastened": 1}
+    assert (await operators.post("/ops/outbox/retry", json={"ids": [stuck["id"], 10**9]})).json() == {
+        "rescheduled": 0,
+        "hastened": 0,
+    }
+    assert (await operators.post("/ops/outbox/retry", json={"ids": None})).json() == {"rescheduled": 1, "hastened": 1}
 
 
 @pytest.mark.parametrize("body", [{}, {"ids": []}, {"ids": [0]}, {"ids": ["1"]}, {"ids": [1], "all": True}, []])
@@ -209,7 +215,13 @@ async def test_each_service_is_shown_with_the_health_that_it_reports(
     operators: AsyncClient, line_provider: ScriptedLineProvider, redis: Redis
 ) -> None:
     services = (await saga(operators))["services"]
-    assert services["score_maker"] == {"status": "ready", "database": "ok", "line_provider": "ok", "redis": "ok"}
+    assert services["score_maker"] == {
+        "status": "ready",
+        "database": "ok",
+        "line_provider": "ok",
+        "redis": "ok",
+        "ended_task": None,
+    }
     assert (services["line_provider"], services["arq_worker"]) == ("serving", "silent")
 
     await redis.set(WORKER_HEARTBEAT_KEY, "Jun-11 21:07:03 j_complete=1")
