@@ -6,7 +6,7 @@ import pytest
 from httpx import AsyncClient
 from redis.crc import key_slot
 
-from arq_worker.process import QUEUE
+from arq_worker.schedule import QUEUE
 from devstack.system import System
 from tests.support.valkey_cluster import ValkeyCluster
 from tests.support.waiting import Check, eventually

@@ -1,41 +1,17 @@
-"""Accepting ratings: one transaction for score and outbox message, and group commit around it."""
+"""Accepting ratings: one transaction for score and outbox message."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from score_maker.ratings import accept, queries
 from score_maker.ratings.accept import ANY_VERSION, Submission, versions
 from score_maker.ratings.domain import OtherVersion, Outcome, Refusal, Score, State, Unchanged, Verdict
-from score_maker.ratings.group_commit import Unavailable
-from score_maker.storage.migrate import migrate
-from scoreline_common.database import create_engine
-from tests.support.committing import committing
+from tests.support.database import until_blocked
 from tests.support.settling import settle_all
-
-
-def ahead() -> datetime:
-    return datetime.now(UTC) + timedelta(hours=1)
-
-
-def rating(value: int | None, *, event_id: int = 1, rater_id: UUID | None = None) -> Submission:
-    return Submission(event_id=event_id, rater_id=rater_id or uuid4(), value=value, deadline=ahead())
-
-
-async def submit(engine: AsyncEngine, *submissions: Submission) -> list[Outcome]:
-    async with engine.begin() as connection:
-        return await accept.submit(connection, submissions)
-
-
-async def outbox_rows(engine: AsyncEngine) -> list[tuple[int, int | None, int]]:
-    async with engine.connect() as connection:
-        rows = await connection.execute(text("SELECT event_id, value, version FROM scores_outbox ORDER BY id"))
-        return [(row.event_id, row.value, row.version) for row in rows]
+from tests.support.submitting import ahead, outbox_rows, rating, submit
 
 
 async def test_a_rating_is_written_with_its_outbox_message(engine: AsyncEngine) -> None:
@@ -162,7 +138,9 @@ async def test_a_word_that_another_process_has_overtaken_is_judged_by_what_stand
                 rating(5),
             )
         )
-        await _until_blocked(engine)
+        async with engine.connect() as looking:
+            await looking.execution_options(isolation_level="AUTOCOMMIT")
+            await until_blocked(looking)
     plain, failed, unchanged, not_new, neighbour = await second
     assert isinstance(plain, Score)
     assert (plain.version, plain.value) == (3, 3)
@@ -172,25 +150,6 @@ async def test_a_word_that_another_process_has_overtaken_is_judged_by_what_stand
     assert [o.score and o.score.version for o in (failed, unchanged, not_new)] == [2, 2, 1]
     assert isinstance(neighbour, Score)
     assert len(await outbox_rows(engine)) == 3 + 4 + 2
-
-
-async def _until_blocked(engine: AsyncEngine) -> None:
-    """Waits until a transaction waits for another."""
-    async with asyncio.timeout(60), engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
-        while not await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
-            await asyncio.sleep(0.01)
-
-
-async def test_a_raters_own_ratings_come_newest_first_and_page_by_page(engine: AsyncEngine) -> None:
-    rater = uuid4()
-    for event_id in (1, 2, 3, 4, 5):
-        await submit(engine, rating(3, event_id=event_id, rater_id=rater), rating(1, event_id=event_id))
-    async with engine.connect() as connection:
-        first = await queries.list_of_rater(connection, rater, limit=3)
-        last = first[-1]
-        second = await queries.list_of_rater(connection, rater, limit=3, before=(last.accepted_at, last.event_id))
-    assert [score.event_id for score in first + second] == [5, 4, 3, 2, 1]
 
 
 async def test_the_commit_wakes_the_relay(engine: AsyncEngine, database_url: str) -> None:
@@ -205,83 +164,3 @@ async def test_the_commit_wakes_the_relay(engine: AsyncEngine, database_url: str
             await woken.wait()
         await connection.invalidate()
     await listening.dispose()
-
-
-async def test_submissions_that_arrive_together_share_a_transaction(engine: AsyncEngine) -> None:
-    async with committing(engine) as group_commit:
-        answers = await asyncio.gather(*(group_commit.submit(rating(3)) for _ in range(200)))
-    assert all(isinstance(answer, Score) for answer in answers)
-    async with engine.connect() as connection:
-        transactions = await connection.scalar(text("SELECT count(DISTINCT xmin::text) FROM scores"))
-    assert transactions == 1
-    assert len(await outbox_rows(engine)) == 200
-
-
-async def test_one_raters_words_on_one_event_keep_their_order_and_get_their_own_answers(engine: AsyncEngine) -> None:
-    rater = uuid4()
-    async with committing(engine) as group_commit:
-        answers = await asyncio.gather(*(group_commit.submit(rating(v, rater_id=rater)) for v in (5, 1, 4, 2)))
-    assert [(a.value, a.version) for a in answers if isinstance(a, Score)] == [(5, 1), (1, 2), (4, 3), (2, 4)]
-
-
-async def test_a_condition_that_fails_never_fails_its_neighbours(engine: AsyncEngine) -> None:
-    careful = Submission(event_id=1, rater_id=uuid4(), value=3, deadline=ahead(), if_match=versions([7]))
-    async with committing(engine) as group_commit:
-        answers = await asyncio.gather(*(group_commit.submit(each) for each in (rating(1), careful, rating(5))))
-    assert [type(answer) for answer in answers] == [Score, OtherVersion, Score]
-    assert len(await outbox_rows(engine)) == 2
-
-
-async def test_a_bad_submission_never_fails_its_neighbours(engine: AsyncEngine) -> None:
-    async with committing(engine) as group_commit:
-        answers = await asyncio.gather(
-            *(group_commit.submit(rating(value)) for value in (1, 9, 5)), return_exceptions=True
-        )
-    assert isinstance(answers[0], Score)
-    assert isinstance(answers[1], IntegrityError)
-    assert isinstance(answers[2], Score)
-    assert len(await outbox_rows(engine)) == 2
-
-
-async def test_leaving_commits_what_still_waits_and_takes_nothing_more(engine: AsyncEngine) -> None:
-    async with committing(engine) as group_commit:
-        waiting = [asyncio.create_task(group_commit.submit(rating(3))) for _ in range(10)]
-        await asyncio.sleep(0)
-    assert all(isinstance(answer, Score) for answer in await asyncio.gather(*waiting))
-    with pytest.raises(Unavailable):
-        await group_commit.submit(rating(3))
-
-
-async def test_more_than_may_wait_is_turned_away(engine: AsyncEngine) -> None:
-    async with committing(engine, max_waiting=5) as group_commit:
-        answers = await asyncio.gather(*(group_commit.submit(rating(3)) for _ in range(8)), return_exceptions=True)
-    assert [isinstance(answer, Score) for answer in answers] == [True] * 5 + [False] * 3
-    assert all(isinstance(answer, Unavailable) for answer in answers[5:])
-
-
-async def test_a_database_that_is_away_is_told_apart_from_a_bad_submission() -> None:
-    engine = create_async_engine("postgresql+asyncpg://anybody:secret@/anywhere?host=/nonexistent")
-    async with committing(engine) as group_commit:
-        with pytest.raises(Unavailable):
-            await group_commit.submit(rating(3))
-    await engine.dispose()
-
-
-async def test_a_connection_that_the_server_has_closed_costs_no_rating(engine: AsyncEngine) -> None:
-    service = create_engine(engine.url.render_as_string(hide_password=False))
-    async with committing(service) as group_commit:
-        for value in (1, 2, 3):
-            assert isinstance(await group_commit.submit(rating(value)), Score)
-            async with engine.connect() as connection:
-                ended = text("""
-                    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-                    WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%judged%'
-                """)
-                assert (await connection.scalars(ended)).all() == [True]
-    await service.dispose()
-
-
-async def test_migrating_again_and_several_at_once_changes_nothing(engine: AsyncEngine, owner_url: str) -> None:
-    await submit(engine, rating(3))
-    await asyncio.gather(migrate(owner_url), migrate(owner_url))
-    assert len(await outbox_rows(engine)) == 1
