@@ -1,9 +1,6 @@
 """`Prefer: wait=SECONDS`: the answer comes once the saga has decided."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -13,14 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import score_maker.composition
 import score_maker.http.scores.submit
-from score_maker.ratings import accept, waiters
-from score_maker.ratings.accept import Submission
-from score_maker.ratings.domain import Score, State, Verdict
+from score_maker.ratings import waiters
+from score_maker.ratings.domain import Verdict
 from score_maker.ratings.waiters import SettlementWaiters
 from score_maker.settings import Settings
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
 from tests.support.serving import serving
 from tests.support.settling import settle_all, until_queued
+from tests.support.waiting import eventually
 
 WAIT = {"Prefer": "wait=20"}
 LISTENER = "query LIKE 'LISTEN %scores_settled%'"
@@ -202,9 +199,9 @@ async def test_a_client_that_hangs_up_leaves_nothing_behind(
     async with serving(settings) as api:
         async with AsyncClient(base_url=api.base_url) as impatient:
             waiting = asyncio.create_task(rate(impatient, 4, endless))
-            await _until_waiting(watches[0], 1)
+            await eventually(lambda: watches[0].waiting == 1)
             waiting.cancel()
-        await _until_waiting(watches[0], 0)
+        await eventually(lambda: watches[0].waiting == 0)
 
 
 async def test_a_service_that_stops_answers_those_who_wait_at_once(
@@ -215,42 +212,6 @@ async def test_a_service_that_stops_answers_those_who_wait_at_once(
         async with serving(settings) as api:
             waiting_client.base_url = api.base_url
             waiting = asyncio.create_task(rate(waiting_client, 4, endless))
-            await _until_waiting(watches[0], 1)
+            await eventually(lambda: watches[0].waiting == 1)
         answer = await waiting
     assert (answer.status_code, answer.json()["state"]) == (202, "pending")
-
-
-async def _until_waiting(watch: SettlementWaiters, number: int) -> None:
-    async with asyncio.timeout(60):
-        while watch.waiting != number:
-            await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-async def watch(database_url: str, engine: AsyncEngine) -> AsyncIterator[SettlementWaiters]:
-    watch = SettlementWaiters(engine, database_url, max_waiting=2_000)
-    running = asyncio.create_task(watch.run())
-    yield watch
-    running.cancel()
-    await asyncio.wait({running})
-
-
-async def test_two_thousand_wait_without_a_connection_each_and_more_are_not_kept_waiting(
-    watch: SettlementWaiters, engine: AsyncEngine
-) -> None:
-    deadline = datetime.now(UTC) + timedelta(hours=1)
-    async with engine.begin() as connection:
-        outcomes = await accept.submit(
-            connection, [Submission(event_id=1, rater_id=uuid4(), value=4, deadline=deadline) for _ in range(2_001)]
-        )
-    pending = [outcome for outcome in outcomes if isinstance(outcome, Score)]
-    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waiting = [asyncio.create_task(watch.wait(score, 3600, unless=never)) for score in pending[:2_000]]
-    await _until_waiting(watch, 2_000)
-    assert (await watch.wait(pending[2_000], 3600, unless=never)).state is State.PENDING
-    async with engine.connect() as connection:
-        connections = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
-        assert (await connection.execute(connections)).scalar_one() <= 10 + 1
-    await settle_all(engine, Verdict.APPLIED)
-    assert {score.state for score in await asyncio.gather(*waiting)} == {State.CONFIRMED}
-    assert watch.waiting == 0
