@@ -59,6 +59,7 @@ check: environment ## style, types, the contract, stubs and locks up to date
 	$(IN_ENVIRONMENT) -m ruff check .
 	$(IN_ENVIRONMENT) -m ruff format --check .
 	$(IN_ENVIRONMENT) -m mypy .
+	.venv/bin/lint-imports --no-logo
 	.venv/bin/buf lint contracts
 	.venv/bin/hadolint */Dockerfile
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml

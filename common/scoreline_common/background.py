@@ -46,7 +46,10 @@ class BackgroundTasks:
         """Starts a task that is to run until the process stops. Names are unique within a process."""
         if name in self._tasks:
             raise ValueError(f"there is a background task {name!r} already")
-        self._tasks[name] = self._group.create_task(self._supervise(name, work), name=name)
+        task = self._group.create_task(self._supervise(name, work), name=name)
+        # A task that is cancelled before its first step has not begun to await the work.
+        task.add_done_callback(lambda _: work.close())
+        self._tasks[name] = task
 
     async def finish(self, name: str) -> None:
         """Waits for the end of a task that was told to end."""

@@ -28,6 +28,7 @@ from line_provider.settings import Settings
 from scoreline.line_provider.v1 import events_pb2_grpc, scores_pb2_grpc
 from scoreline_common.background import BackgroundTasks
 from scoreline_common.database import autocommit, create_engine
+from scoreline_common.heartbeat import Heartbeat
 from scoreline_common.telemetry.metrics import serve as serve_metrics
 
 log = structlog.get_logger(__name__)
@@ -112,6 +113,7 @@ class LineProviderServer:
                 background.start("announcements", self._watch.receive_announcements())
                 background.start("published-changes", self._watch.publish_changes())
                 background.start("database-health", self._follow_database())
+                background.start("heartbeat", Heartbeat().run())
                 await _first_of(stop, background.failed)
                 await self._health.enter_graceful_shutdown()
         finally:

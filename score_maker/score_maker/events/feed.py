@@ -6,7 +6,7 @@ is connected again. Until then the catalog is stale and says so; it is never emp
 
 import asyncio
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Never
 
@@ -72,7 +72,7 @@ class EventFeed:
             log.warning("event_cache_unreachable", error=str(error))
             return
         if stored is not None and not self._catalog.is_known:
-            self._catalog.replace_all(map(event_of, stored))
+            self._catalog.replace_all(_readable(stored))
 
     async def find(self, event_id: int) -> Event | None:
         """Returns the event, or None if there is none. Raises EventLookupUnavailable.
@@ -126,7 +126,7 @@ class EventFeed:
 
     async def _take_snapshot(self, messages: dict[int, events_pb2.Event]) -> None:
         self._messages = messages
-        for _ in self._catalog.replacing(map(event_of, messages.values()), at_once=CHUNK):
+        for _ in self._catalog.replacing(_readable(messages.values()), at_once=CHUNK):
             await asyncio.sleep(0)
         self._set_stale(False)
         self._snapshot_taken.set()
@@ -136,7 +136,8 @@ class EventFeed:
 
     def _take(self, message: events_pb2.Event) -> None:
         _keep_newest(self._messages, message)
-        self._catalog.put(event_of(message))
+        for event in _readable([message]):
+            self._catalog.put(event)
         self._unstored.add(message.event_id)
         self._to_store.set()
 
@@ -172,6 +173,15 @@ def _raise_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def _readable(messages: Iterable[events_pb2.Event]) -> Iterator[Event]:
+    """Skips events that cannot be read: one bad event must not keep the others from being fresh."""
+    for message in messages:
+        try:
+            yield event_of(message)
+        except (ValueError, OverflowError):
+            log.exception("event_unreadable", event_id=message.event_id)
 
 
 def _events_in(response: events_pb2.WatchEventsResponse) -> Iterable[events_pb2.Event]:

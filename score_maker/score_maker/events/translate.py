@@ -2,7 +2,8 @@
 
 from dataclasses import fields
 from datetime import UTC
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -19,9 +20,14 @@ _TAKEN_OVER = tuple(
     field.name for field in fields(Event) if field.name not in {"status", "score_count", "score_sum", "histogram"}
 )
 
+_NULLABLE = {name for name, hint in get_type_hints(Event).items() if NoneType in get_args(hint)}
+
 
 def event_of(message: events_pb2.Event) -> Event:
-    """Returns the event that the message describes; a status of a newer line_provider is UNKNOWN."""
+    """Returns the event that the message describes; a status of a newer line_provider is UNKNOWN.
+
+    Raises ValueError if a time is outside the range of datetime.
+    """
     status = _STATUSES.get(message.status)
     if status is None:
         report_unknown_value("EventStatus", message.status)
@@ -38,6 +44,8 @@ def event_of(message: events_pb2.Event) -> Event:
 
 def _value(message: events_pb2.Event, name: str) -> Any:
     value = getattr(message, name)
-    if isinstance(value, Timestamp):
-        return value.ToDatetime(tzinfo=UTC) if message.HasField(name) else None  # type: ignore[arg-type]
-    return value
+    if not isinstance(value, Timestamp):
+        return value
+    if name in _NULLABLE and not message.HasField(name):  # type: ignore[arg-type]
+        return None
+    return value.ToDatetime(tzinfo=UTC)

@@ -43,10 +43,6 @@ class PlainRoute(APIRoute):
         return handler
 
     def get_route_handler(self) -> Callable[[Request], Any]:
-        if self.dependant.dependencies:
-            # They would be documented but never run.
-            raise TypeError(f"{self.path}: a plain route has no dependencies; its handler calls what it needs")
-
         async def answer(request: Request) -> Response:
             return await _answer(self.handler, request, request.path_params)
 
@@ -54,9 +50,17 @@ class PlainRoute(APIRoute):
 
 
 def plain_routes(framework: FastAPI) -> list[PlainRoute]:
-    """Returns the plain routes of the app and of the routers that it includes."""
-    routes = [context.original_route for context in iter_route_contexts(framework.routes)]
-    return [route for route in routes if isinstance(route, PlainRoute)]
+    """Returns the plain routes of the app and of the routers that it includes.
+
+    Raises TypeError if the route, its router or the app declares a dependency, which would be documented but never run.
+    """
+    plain = []
+    for context in iter_route_contexts(framework.routes):
+        if isinstance(context.original_route, PlainRoute):
+            if context.dependant is not None and context.dependant.dependencies:
+                raise TypeError(f"{context.path}: a plain route has no dependencies; its handler calls what it needs")
+            plain.append(context.original_route)
+    return plain
 
 
 class PlainRoutesFirst:
