@@ -58,7 +58,7 @@ def health() -> None:
 def reconcile() -> None:
     """Compare every rating with line_provider and repair those that differ, after a database was restored.
 
-    Exit with 0 if nothing differed, else with 1: repeat it then, until nothing differs.
+    Exit with 0 if nothing differed, else with 1. Repeat it until nothing differs.
     """
     settings = load(Settings, example=EXAMPLE)
     logs.configure(settings.log_format)

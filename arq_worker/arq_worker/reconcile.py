@@ -90,7 +90,7 @@ class Reconciler:
         )
 
     def _keep_only(self, listed: set[int]) -> None:
-        """Drops what is known of events that line_provider no longer has, which would be divergent for good."""
+        """Drops events that line_provider no longer has; nothing would ever remove them from the divergent ones."""
         self._divergent &= listed
         for known in (self._agreed_revisions, self._next_check_at):
             for event_id in known.keys() - listed:

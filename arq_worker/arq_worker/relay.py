@@ -38,7 +38,7 @@ FIRST_RETRY = timedelta(milliseconds=250)
 LONGEST_RETRY = timedelta(seconds=60)
 # Commits wake the relay, and it knows when the next message is due; this bounds what a fault in either could cost.
 LONGEST_SLEEP = timedelta(seconds=30)
-# A database that is unreachable, or a bug that every attempt meets, is not to be met in a tight loop.
+# Keeps an unreachable database, or a bug that every attempt runs into, from causing a tight loop.
 PAUSE_AFTER_FAILURE = timedelta(seconds=1)
 # After a partial batch, wait briefly so that the next one fills up: most of the cost is per batch, not per message.
 # Skipped after a batch of one, so that a lone rating delays no other.

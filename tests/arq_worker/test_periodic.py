@@ -1,4 +1,4 @@
-"""The periodic jobs: no two passes at once, whoever starts them, and no failure that ends the schedule."""
+"""The periodic jobs: no two passes at once, by any number of workers, and no failure that ends the schedule."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -133,7 +133,7 @@ async def test_reconciliation_that_finds_line_provider_unreachable_waits_for_its
     assert [(line["event"], line["job"]) for line in logged] == [("line_provider_unavailable", "reconcile")]
 
 
-def _closed_event(event_id: int) -> events_pb2.Event:
+def _open_event(event_id: int) -> events_pb2.Event:
     event = events_pb2.Event(event_id=event_id, title="Matinee", revision=1)
     event.deadline.FromDatetime(datetime.now(UTC) + timedelta(hours=1))
     return event
@@ -159,10 +159,10 @@ async def test_an_event_that_vanishes_from_line_provider_is_no_longer_divergent(
                 "UPDATE scores SET state = 'confirmed', confirmed_value = 4, confirmed_version = 1, settled_at = now()"
             )
         )
-    line_provider.events = [_closed_event(1), _closed_event(2)]
+    line_provider.events = [_open_event(1), _open_event(2)]
     reconcile: Callable[[], Awaitable[None]] = new_worker()["reconcile"].run
     await reconcile()
     assert await divergent() == [1]
-    line_provider.events = [_closed_event(2)]
+    line_provider.events = [_open_event(2)]
     await reconcile()
     assert await divergent() == []
