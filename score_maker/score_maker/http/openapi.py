@@ -8,10 +8,11 @@ from fastapi.routing import APIRoute
 from score_maker.http.identity import COOKIE
 from score_maker.http.problems import openapi as problems
 from score_maker.http.problems.types import INTERNAL_ERROR
+from score_maker.ratings.domain import SCALE
 from score_maker.settings import Settings
 
 _DESCRIPTION = """
-Rate live events from 1 to 5, change your mind until the deadline, and see what everyone's ratings add up to.
+Rate live events from {scale[0]} to {scale[-1]}, change your mind until the deadline, and see what everyone's ratings add up to.
 
 A response to a rating means that it is stored durably; it is `pending` until line_provider, which owns the events, has
 applied it. {identity} Errors are [problem+json](https://www.rfc-editor.org/rfc/rfc9457); the address in `type` explains
@@ -59,7 +60,7 @@ def described(settings: Settings) -> dict[str, Any]:
     return {
         "title": "Scoreline",
         "summary": "Ratings of live events: none lost, none counted twice, none counted late",
-        "description": _DESCRIPTION.format(identity=_IDENTITY[settings.identity]),
+        "description": _DESCRIPTION.format(identity=_IDENTITY[settings.identity], scale=SCALE),
         "openapi_tags": [{"name": name, "description": text} for name, text in tags.items()],
         "responses": problems.responses(INTERNAL_ERROR),
         "generate_unique_id_function": _operation_id,
