@@ -12,7 +12,8 @@ from score_maker.ratings.domain import SCALE
 from score_maker.settings import Settings
 
 _DESCRIPTION = """
-Rate live events from {scale[0]} to {scale[-1]}, change your mind until the deadline, and see what everyone's ratings add up to.
+Rate live events from {lowest} to {highest}, change your mind until the deadline, and see what everyone's ratings add
+up to.
 
 A response to a rating means that it is stored durably; it is `pending` until line_provider, which owns the events, has
 applied it. {identity} Errors are [problem+json](https://www.rfc-editor.org/rfc/rfc9457); the address in `type` explains
@@ -60,7 +61,7 @@ def described(settings: Settings) -> dict[str, Any]:
     return {
         "title": "Scoreline",
         "summary": "Ratings of live events: none lost, none counted twice, none counted late",
-        "description": _DESCRIPTION.format(identity=_IDENTITY[settings.identity], scale=SCALE),
+        "description": _DESCRIPTION.format(lowest=SCALE[0], highest=SCALE[-1], identity=_IDENTITY[settings.identity]),
         "openapi_tags": [{"name": name, "description": text} for name, text in tags.items()],
         "responses": problems.responses(INTERNAL_ERROR),
         "generate_unique_id_function": _operation_id,
