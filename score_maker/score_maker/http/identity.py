@@ -63,7 +63,7 @@ LIMITED = Depends(count_write)
 
 def _limited_as(rater: Rater | Subject) -> str:
     """Returns the same for a subject that has no rater yet, or another one since its last was erased."""
-    return str(rater.id) if isinstance(rater, Rater) else rater.key.hex()
+    return rater.id.hex if isinstance(rater, Rater) else rater.key.hex()
 
 
 def mint_rater(services: Services) -> Rater:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -38,7 +39,7 @@ class Sent(Generic[ModelT]):
 
 async def read_json(request: Request, model: type[ModelT]) -> Sent[ModelT]:
     """Reads the body. Raises RequestValidationError at once if it is declared as JSON but is not."""
-    body = await request.body()
+    body = await _read_body(request)
     if not body:
         missing = {"type": "missing", "loc": ("body",), "msg": "Field required", "input": None}
         return Sent(None, RequestValidationError([missing]))
@@ -52,6 +53,18 @@ async def read_json(request: Request, model: type[ModelT]) -> Sent[ModelT]:
         if any(each["type"] == "json_invalid" for each in error.errors()):
             raise error from None
         return Sent(None, error)
+
+
+async def _read_body(request: Request) -> bytes:
+    """Does what Request.body() does at a fraction of its cost. Middleware has limited how long it can get."""
+    body, is_complete = b"", False
+    while not is_complete:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        is_complete = not message.get("more_body", False)
+    return body
 
 
 def valid(adapter: TypeAdapter[T], sent: str, *location: str) -> T:

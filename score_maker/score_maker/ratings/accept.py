@@ -31,7 +31,8 @@ def versions(numbers: Iterable[int]) -> Versions:
     return "{" + ",".join(f"[{number},{number}]" for number in numbers) + "}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, for the reason given at Score.
+@dataclass(slots=True, kw_only=True)
 class Submission:
     """A rating (a number of SCALE) or, with no value, a withdrawal. `deadline` is None if it is not known.
 

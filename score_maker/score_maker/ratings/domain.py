@@ -58,7 +58,8 @@ class Refusal(StrEnum):
     NOTHING_TO_WITHDRAW = "nothing_to_withdraw"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: making a frozen one takes three times as long, and one is made for each submission and each decision.
+@dataclass(slots=True, kw_only=True)
 class Score:
     """One rater's rating of one event; the fields are the columns of the table `scores`.
 

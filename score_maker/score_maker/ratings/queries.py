@@ -1,7 +1,6 @@
 """Reading scores. Queries on behalf of a rater return nothing once the rater has been erased."""
 
 from collections.abc import Collection
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,15 +17,20 @@ RaterId = UUID | ScalarSelect[UUID]
 
 KEY = types_of(scores, "event_id", "rater_id")
 
-_COLUMNS = tuple(field.name for field in fields(Score) if field.name not in {"state", "reason"})
-
 
 def score_of(row: Row[Any]) -> Score:
     """Returns the score in a row that has all columns of `scores`, and perhaps others."""
     return Score(
+        event_id=row.event_id,
+        rater_id=row.rater_id,
+        value=row.value,
+        version=row.version,
         state=State(row.state),
         reason=None if row.reason is None else Reason(row.reason),
-        **{name: getattr(row, name) for name in _COLUMNS},
+        confirmed_value=row.confirmed_value,
+        confirmed_version=row.confirmed_version,
+        accepted_at=row.accepted_at,
+        settled_at=row.settled_at,
     )
 
 

@@ -27,6 +27,9 @@ class Preconditions:
     if_none_match: Versions | None
 
 
+UNCONDITIONAL = Preconditions(if_match=None, if_none_match=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What became of a submission, and the event that it was about (None: unknown)."""

@@ -32,7 +32,7 @@ from score_maker.http.problems.types import (
     Problem,
 )
 from score_maker.http.requests import valid_query
-from score_maker.http.scores.resource import ScoreResource
+from score_maker.http.scores.resource import document_of
 from score_maker.identity.accounts import Subject, id_of
 from score_maker.identity.anonymous import Rater
 from score_maker.ratings import queries
@@ -99,7 +99,7 @@ async def _list_events(request: Request, _: Mapping[str, str]) -> Response:
     mine = await _my_scores(services, rater, events)
     if mine is None:
         return answer(request, listing.rated_document(shown, None))
-    my_scores = {score.event_id: _json(ScoreResource.of(score, events[score.event_id])) for score in mine}
+    my_scores = {score.event_id: document_of(score, events[score.event_id]).body for score in mine}
     return answer(request, listing.rated_document(shown, my_scores))
 
 
@@ -182,7 +182,7 @@ async def get_event(
     mine = await _my_scores(services, rater, [event_id]) if rater is not None else []
     body = extended(
         views.documents.of(event, event.phase(datetime.now(UTC))),
-        my_score=_json(ScoreResource.of(mine[0], event)) if mine else b"null",
+        my_score=document_of(mine[0], event).body if mine else b"null",
         stale=json_bool(services.catalog.is_stale),
         my_score_unknown=json_bool(mine is None),
     )
@@ -203,7 +203,3 @@ async def _my_scores(services: Services, rater: Rater | Subject, event_ids: Coll
             raise
         log.warning("my_scores_unknown", error=repr(error))
         return None
-
-
-def _json(score: ScoreResource) -> bytes:
-    return score.model_dump_json().encode()

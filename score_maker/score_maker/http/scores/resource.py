@@ -2,9 +2,10 @@
 
 from datetime import datetime
 from hashlib import blake2b
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic_core import to_json
 
 from score_maker.events.event import Event
 from score_maker.http.headers.etag import Document
@@ -38,21 +39,29 @@ class ScoreResource(BaseModel):
     settled_at: datetime | None
     mutable_until: datetime | None = Field(description="The event's deadline, if it is known")
 
-    def document(self) -> Document:
-        """Returns the JSON; its tag starts with the version, and changes with everything else that is shown."""
-        body = self.model_dump_json().encode()
-        return Document(body, f'"{self.version}-{blake2b(body, digest_size=6).hexdigest()}"')
-
     @classmethod
     def of(cls, score: Score, event: Event | None) -> Self:
-        return cls(
-            event_id=score.event_id,
-            score=score.value,
-            state=score.state,
-            reason=score.reason,
-            version=score.version,
-            confirmed_score=score.confirmed_value,
-            accepted_at=score.accepted_at,
-            settled_at=score.settled_at,
-            mutable_until=event.deadline if event else None,
-        )
+        return cls(**_members(score, event))
+
+
+def document_of(score: Score, event: Event | None) -> Document:
+    """Returns the JSON of the ScoreResource, serialized without making and validating one.
+
+    Its tag starts with the version, and changes with everything else that is shown.
+    """
+    body = to_json(_members(score, event))
+    return Document(body, f'"{score.version}-{blake2b(body, digest_size=6).hexdigest()}"')
+
+
+def _members(score: Score, event: Event | None) -> dict[str, Any]:
+    return {
+        "event_id": score.event_id,
+        "score": score.value,
+        "state": score.state,
+        "reason": score.reason,
+        "version": score.version,
+        "confirmed_score": score.confirmed_value,
+        "accepted_at": score.accepted_at,
+        "settled_at": score.settled_at,
+        "mutable_until": event.deadline if event else None,
+    }

@@ -36,7 +36,7 @@ from score_maker.http.problems.types import (
 )
 from score_maker.http.requests import read_json, valid
 from score_maker.http.scores.openapi import READ, SUBMITTED, WITHDRAWN
-from score_maker.http.scores.resource import EXAMPLE, ScoreResource
+from score_maker.http.scores.resource import EXAMPLE, ScoreResource, document_of
 from score_maker.http.scores.submit import Prefer, score_not_found, submit
 from score_maker.identity.accounts import id_of
 from score_maker.identity.anonymous import Rater
@@ -155,7 +155,7 @@ async def get_score(event_id: EventId, services: Services, rater: KnownRater, re
             score = await queries.get(connection, event_id, id_of(rater))
     if score is None:
         raise score_not_found(event_id)
-    return answer(request, ScoreResource.of(score, services.catalog.get(event_id)).document())
+    return answer(request, document_of(score, services.catalog.get(event_id)))
 
 
 class ErasedResource(BaseModel):

@@ -26,14 +26,17 @@ from score_maker.http.problems.types import (
     Problem,
     ProblemType,
 )
-from score_maker.http.scores.resource import ScoreResource
+from score_maker.http.scores.resource import ScoreResource, document_of
 from score_maker.identity.accounts import Subject
 from score_maker.identity.anonymous import Rater
 from score_maker.ratings.domain import OtherVersion, Reason, Refusal, Score, State, Unchanged
+from score_maker.ratings.submissions import UNCONDITIONAL
 
 LONGEST_WAIT_SECONDS = 30
 # When to look again for a verdict that did not arrive within the wait.
 _RETRY_AFTER = "1"
+
+_OPTIONAL_HEADERS = frozenset({b"prefer", b"if-match", b"if-none-match"})
 
 _REJECTIONS: dict[Reason | None, ProblemType] = {
     Reason.EVENT_NOT_FOUND: EVENT_NOT_FOUND,
@@ -59,8 +62,11 @@ async def submit(
 
     A rater is made up for a rating without one. Raises Problem if it was refused or rejected, and Unavailable.
     """
-    conditions = preconditions(request)
-    wait = wait_seconds(request.headers.getlist("Prefer"), at_most=LONGEST_WAIT_SECONDS)
+    conditions, wait = UNCONDITIONAL, None
+    # Most submissions have none of these headers, and one look at all names is cheaper than one for each.
+    if any(name in _OPTIONAL_HEADERS for name, _ in request.scope["headers"]):
+        conditions = preconditions(request)
+        wait = wait_seconds(request.headers.getlist("Prefer"), at_most=LONGEST_WAIT_SECONDS)
     if known is None and value is None:
         raise score_not_found(event_id)
     rater = known or mint_rater(services)
@@ -72,7 +78,7 @@ async def submit(
         case Refusal() as refusal:
             raise _refused(refusal, event_id, taken.event)
         case OtherVersion(score):
-            raise _other_version(event_id, ScoreResource.of(score, taken.event) if score else None)
+            raise _other_version(event_id, score, taken.event)
         case Unchanged(submitted):
             is_new = False
         case Score() as submitted:
@@ -104,13 +110,12 @@ async def _hung_up(request: Request) -> None:
 
 def _answer(submitted: Score, score: Score, event: Event | None, headers: dict[str, str], *, is_new: bool) -> Response:
     """Says what the submitted version has become. Raises Problem if it was rejected."""
-    resource = ScoreResource.of(score, event)
     if score.version > submitted.version:
         # Its own verdict may never be known: line_provider skips a version that a later one has replaced.
         is_decided = (score.confirmed_version or 0) >= submitted.version
         is_new = False
     elif score.state is State.REJECTED and submitted.state is State.PENDING:
-        raise _rejected(score, resource, headers)
+        raise _rejected(score, ScoreResource.of(score, event), headers)
     else:
         is_decided = score.state is not State.PENDING
     status = HTTPStatus.ACCEPTED
@@ -118,7 +123,7 @@ def _answer(submitted: Score, score: Score, event: Event | None, headers: dict[s
         status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
     elif "Preference-Applied" in headers:
         headers["Retry-After"] = _RETRY_AFTER
-    document = resource.document()
+    document = document_of(score, event)
     headers["ETag"] = document.etag
     return Response(document.body, status, headers, "application/json")
 
@@ -142,11 +147,12 @@ def _refused(refusal: Refusal, event_id: int, event: Event | None) -> Problem:
             return Problem(EVENT_CLOSED, f"Event {event_id} could be rated until its deadline, which passed{when}.")
 
 
-def _other_version(event_id: int, resource: ScoreResource | None) -> Problem:
-    if resource is None:
+def _other_version(event_id: int, score: Score | None, event: Event | None) -> Problem:
+    if score is None:
         return Problem(PRECONDITION_FAILED, f"You have not rated event {event_id}.")
-    detail = f"Your score of event {event_id} has version {resource.version}."
-    headers = {"ETag": resource.document().etag}
+    detail = f"Your score of event {event_id} has version {score.version}."
+    etag, resource = document_of(score, event).etag, ScoreResource.of(score, event)
+    headers = {"ETag": etag}
     return Problem(PRECONDITION_FAILED, detail, headers=headers, extensions={"score": resource.model_dump(mode="json")})
 
 
