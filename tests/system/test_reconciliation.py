@@ -156,7 +156,7 @@ async def test_an_event_of_many_ratings_rests_after_it_was_added_up_unless_it_di
             histogram=[int(value == each) for each in range(1, 6)],
         )
 
-    monkeypatch.setattr(reconcile, "RATINGS_PER_SECOND_OF_REST", 1 / 3_600)
+    monkeypatch.setattr(reconcile, "COOLDOWN_RATINGS_PER_SECOND", 1 / 3_600)
     await rate(scores_database, event_id, [uuid4()], 4)
     await everything_settled()
     reconciler = Reconciler(worker_engine, line_provider)

@@ -164,7 +164,7 @@ async def test_an_unexpected_answer_of_line_provider_is_reported_as_its_failure(
         assert refusal(answer) == (
             502,
             "line-provider-failed",
-            f"line_provider says: {code.name}: as the test demands.",
+            f"line_provider answered: {code.name}: as the test demands.",
         )
 
 
