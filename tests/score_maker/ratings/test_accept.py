@@ -33,7 +33,7 @@ async def test_a_rolled_back_rating_leaves_neither_score_nor_message(engine: Asy
     assert await outbox_rows(engine) == []
 
 
-async def test_each_change_of_mind_is_a_new_version_of_the_same_rating(engine: AsyncEngine) -> None:
+async def test_each_change_is_a_new_version_of_the_same_score(engine: AsyncEngine) -> None:
     rater = uuid4()
     for value in (5, 1, None, 3):
         await submit(engine, rating(value, rater_id=rater))
@@ -53,12 +53,12 @@ async def test_nothing_is_written_after_the_deadline(engine: AsyncEngine) -> Non
     assert await outbox_rows(engine) == [(1, 2, 1)]
 
 
-async def test_a_rating_is_taken_where_the_deadline_is_not_known(engine: AsyncEngine) -> None:
+async def test_a_rating_is_accepted_while_the_deadline_is_unknown(engine: AsyncEngine) -> None:
     (score,) = await submit(engine, Submission(event_id=1, rater_id=uuid4(), value=5, deadline=None))
     assert isinstance(score, Score)
 
 
-async def test_there_is_nothing_to_withdraw_where_no_rating_stands(engine: AsyncEngine) -> None:
+async def test_a_withdrawal_is_refused_unless_a_rating_stands(engine: AsyncEngine) -> None:
     rater = uuid4()
     assert await submit(engine, rating(None, rater_id=rater)) == [Refusal.NOTHING_TO_WITHDRAW]
     await submit(engine, rating(3, rater_id=rater))
@@ -68,7 +68,7 @@ async def test_there_is_nothing_to_withdraw_where_no_rating_stands(engine: Async
     assert await outbox_rows(engine) == [(1, 3, 1), (1, None, 2)]
 
 
-async def test_to_say_again_what_is_pending_or_confirmed_changes_nothing(engine: AsyncEngine) -> None:
+async def test_resubmitting_the_pending_or_confirmed_value_changes_nothing(engine: AsyncEngine) -> None:
     rater = uuid4()
     (score,) = await submit(engine, rating(4, rater_id=rater))
     assert isinstance(score, Score)
@@ -81,13 +81,13 @@ async def test_to_say_again_what_is_pending_or_confirmed_changes_nothing(engine:
     assert await outbox_rows(engine) == []
 
 
-async def test_to_say_again_what_was_rejected_asks_again(engine: AsyncEngine) -> None:
+async def test_resubmitting_a_rejected_value_is_a_new_version(engine: AsyncEngine) -> None:
     rater = uuid4()
     await submit(engine, rating(4, rater_id=rater))
     await settle_all(engine, Verdict.APPLIED)
     await submit(engine, rating(2, rater_id=rater))
     await settle_all(engine, Verdict.REJECTED, "event_cancelled")
-    # The rating of 4 stands again, and yet this is another word.
+    # The rating of 4 stands again, and yet this is another submission.
     (score,) = await submit(engine, rating(4, rater_id=rater))
     assert isinstance(score, Score)
     assert (score.version, score.state) == (3, State.PENDING)
@@ -109,7 +109,7 @@ async def test_a_score_is_written_only_if_it_is_of_a_version_that_the_submission
     assert await outcome(4, if_none_match=ANY_VERSION) == OtherVersion(first)
     assert await outcome(4, if_match=versions([2, 3])) == OtherVersion(first)
     assert await outcome(4, if_match=versions([])) == OtherVersion(first)
-    assert await outcome(5, if_match=versions([2])) == OtherVersion(first), "though it says the same"
+    assert await outcome(5, if_match=versions([2])) == OtherVersion(first), "although the value is the same"
     second = await outcome(4, if_match=versions([3, 1]))
     assert isinstance(second, Score)
     assert second.version == 2
@@ -118,8 +118,10 @@ async def test_a_score_is_written_only_if_it_is_of_a_version_that_the_submission
     assert await outbox_rows(engine) == [(1, 5, 1), (1, 4, 2), (1, None, 3)]
 
 
-async def test_a_word_that_another_process_has_overtaken_is_judged_by_what_stands_then(engine: AsyncEngine) -> None:
-    """What the statement sees when it begins is not what it finds once the other has committed."""
+async def test_a_submission_that_another_process_has_overtaken_is_judged_by_the_score_as_it_is_then(
+    engine: AsyncEngine,
+) -> None:
+    """The statement's snapshot is older than the rows that it finds once the other process has committed."""
     unconditional, conditional, same, new = (uuid4() for _ in range(4))
     for rater in (unconditional, conditional, same):
         await submit(engine, rating(1, rater_id=rater))

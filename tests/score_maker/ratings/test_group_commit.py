@@ -1,15 +1,17 @@
 """Group commit: submissions that arrive together share a transaction, and nothing else."""
 
 import asyncio
+from collections.abc import Sequence
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from score_maker.ratings import accept
 from score_maker.ratings.accept import Submission, versions
-from score_maker.ratings.domain import OtherVersion, Score
+from score_maker.ratings.domain import OtherVersion, Outcome, Score
 from score_maker.ratings.group_commit import Unavailable
 from scoreline_common.database import create_engine
 from tests.support.committing import committing
@@ -26,7 +28,9 @@ async def test_submissions_that_arrive_together_share_a_transaction(engine: Asyn
     assert len(await outbox_rows(engine)) == 200
 
 
-async def test_one_raters_words_on_one_event_keep_their_order_and_get_their_own_answers(engine: AsyncEngine) -> None:
+async def test_one_raters_submissions_on_one_event_keep_their_order_and_get_their_own_answers(
+    engine: AsyncEngine,
+) -> None:
     rater = uuid4()
     async with committing(engine) as group_commit:
         answers = await asyncio.gather(*(group_commit.submit(rating(v, rater_id=rater)) for v in (5, 1, 4, 2)))
@@ -41,7 +45,7 @@ async def test_a_condition_that_fails_never_fails_its_neighbours(engine: AsyncEn
     assert len(await outbox_rows(engine)) == 2
 
 
-async def test_a_bad_submission_never_fails_its_neighbours(engine: AsyncEngine) -> None:
+async def test_an_invalid_submission_never_fails_its_neighbours(engine: AsyncEngine) -> None:
     async with committing(engine) as group_commit:
         answers = await asyncio.gather(
             *(group_commit.submit(rating(value)) for value in (1, 9, 5)), return_exceptions=True
@@ -52,7 +56,28 @@ async def test_a_bad_submission_never_fails_its_neighbours(engine: AsyncEngine) 
     assert len(await outbox_rows(engine)) == 2
 
 
-async def test_leaving_commits_what_still_waits_and_takes_nothing_more(engine: AsyncEngine) -> None:
+async def test_an_error_that_is_not_the_databases_reaches_its_group_and_leaves_the_next_one_its_chance(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    async def fail(connection: AsyncConnection, submissions: Sequence[Submission]) -> list[Outcome]:
+        tried.append(len(submissions))
+        raise RuntimeError("nothing that a database says")
+
+    async with committing(engine) as group_commit:
+        with monkeypatch.context() as failing:
+            failing.setattr(accept, "submit", fail)
+            answers = await asyncio.gather(*(group_commit.submit(rating(3)) for _ in range(3)), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [RuntimeError] * 3
+        # As one group: whatever failed, the statement of each alone would fail no less.
+        assert tried == [3]
+        assert await outbox_rows(engine) == []
+        assert isinstance(await group_commit.submit(rating(3)), Score)
+    assert len(await outbox_rows(engine)) == 1
+
+
+async def test_closing_commits_the_submissions_that_wait_and_accepts_no_more(engine: AsyncEngine) -> None:
     async with committing(engine) as group_commit:
         waiting = [asyncio.create_task(group_commit.submit(rating(3))) for _ in range(10)]
         await asyncio.sleep(0)
@@ -61,14 +86,14 @@ async def test_leaving_commits_what_still_waits_and_takes_nothing_more(engine: A
         await group_commit.submit(rating(3))
 
 
-async def test_more_than_may_wait_is_turned_away(engine: AsyncEngine) -> None:
+async def test_submissions_beyond_the_limit_of_those_that_may_wait_are_refused(engine: AsyncEngine) -> None:
     async with committing(engine, max_waiting=5) as group_commit:
         answers = await asyncio.gather(*(group_commit.submit(rating(3)) for _ in range(8)), return_exceptions=True)
     assert [isinstance(answer, Score) for answer in answers] == [True] * 5 + [False] * 3
     assert all(isinstance(answer, Unavailable) for answer in answers[5:])
 
 
-async def test_a_database_that_is_away_is_told_apart_from_a_bad_submission() -> None:
+async def test_an_unreachable_database_is_distinguished_from_an_invalid_submission() -> None:
     engine = create_async_engine("postgresql+asyncpg://anybody:secret@/anywhere?host=/nonexistent")
     async with committing(engine) as group_commit:
         with pytest.raises(Unavailable):

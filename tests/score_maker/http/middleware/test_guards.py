@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from score_maker.http.middleware.guards import MAX_BODY_BYTES, SECURITY_HEADERS
 from score_maker.settings import Settings
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
-from tests.support.serving import serving
+from tests.support.serving import changed, serving
 
 JSON = {"Content-Type": "application/json"}
 
@@ -156,7 +156,7 @@ async def test_a_site_that_is_named_may_use_the_api_with_credentials_and_no_othe
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
-    named = Settings(**{**settings.model_dump(), "cors_origins": "https://www.example.org, https://a.example:8443"})
+    named = changed(settings, cors_origins="https://www.example.org, https://a.example:8443")
     async with serving(named) as api:
         for origin in named.cors_origins:
             asked = await api.options("/events/1/score", headers=preflight(origin, headers="authorization,prefer"))
@@ -175,6 +175,21 @@ async def test_a_site_that_is_named_may_use_the_api_with_credentials_and_no_othe
             "/events/1/score", content=b" " * 20_000, headers=JSON | {"Origin": "https://a.example:8443"}
         )
         assert too_large.headers["Access-Control-Allow-Origin"] == "https://a.example:8443"
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_not_even_a_site_that_is_named_may_send_put_or_patch(
+    settings: Settings, line_provider: ScriptedLineProvider, method: str
+) -> None:
+    """PUT makes the cookie of this service's own page, and PATCH is the operators' alone."""
+    line_provider.put(event(1))
+    async with serving(changed(settings, cors_origins="https://www.example.org")) as api:
+        for path in ("/raters/cookie", "/ops/events/1", "/events/1/score"):
+            refused = await api.options(path, headers=preflight("https://www.example.org", method))
+            assert refused.status_code == 400
+            allowed = refused.headers["Access-Control-Allow-Methods"].replace(",", " ").split()
+            assert method not in allowed
+            assert {"GET", "POST", "DELETE"} == set(allowed)
 
 
 class Links(HTMLParser):
