@@ -1,4 +1,4 @@
-"""Structured logs on standard error: for a reader at a terminal, or one JSON object a line."""
+"""Structured logs on standard error: readable at a terminal, or one JSON object per line."""
 
 import logging
 import sys
@@ -17,9 +17,9 @@ def _add_trace(_logger: object, _method: str, line: structlog.typing.EventDict) 
 
 
 def configure(log_format: Literal["console", "json"]) -> None:
-    """Sends what structlog and the standard library's loggers say one way, from INFO up (libraries: WARNING).
+    """Routes structlog and the standard library's loggers to one handler, from INFO up (libraries: from WARNING up).
 
-    Tracebacks are shown without local variables, among which are tokens and passwords.
+    Tracebacks omit local variables, because those include tokens and passwords.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -1,4 +1,4 @@
-"""Prometheus metrics of a service that speaks no HTTP otherwise, and what every service tells of its build."""
+"""Serves Prometheus metrics of services without HTTP, and describes the build of every service."""
 
 import platform
 import sys
@@ -21,9 +21,9 @@ def export_build_info(service: str) -> None:
 
 
 def serve(service: str, settings: MetricsSettings) -> None:
-    """Answers Prometheus from a thread of its own, where the settings name a port.
+    """Serves metrics from a thread of its own, if the settings name a port.
 
-    Where nobody can listen there, the process ends with exit code 2 and one line that names the variable.
+    If the port cannot be bound, the process ends with exit code 2 and one line that names the variable.
     """
     export_build_info(service)
     if settings.metrics_port is None:

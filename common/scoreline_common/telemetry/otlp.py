@@ -1,4 +1,4 @@
-"""The export of traces by OTLP. Importing it takes a tenth of a second, which only those pay who have a collector."""
+"""The export of traces by OTLP. Importing it takes a tenth of a second, so only processes with a collector do."""
 
 from importlib.metadata import version
 
@@ -8,12 +8,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 
-# Of a process that ends, for what it has not exported yet.
+# How long a process that stops waits for the export of its last spans.
 FLUSH_SECONDS = 2
 
 
 def tracer_provider(service: str, endpoint: str, ratio: float) -> TracerProvider:
-    """Exports from a thread of its own; a collector that is away costs nothing but the spans."""
+    """Exports from a thread of its own; an unreachable collector costs only the spans."""
     provider = TracerProvider(
         resource=Resource.create({"service.name": service, "service.version": version(service)}),
         sampler=ParentBasedTraceIdRatio(ratio),

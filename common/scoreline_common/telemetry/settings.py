@@ -1,4 +1,4 @@
-"""What every service can be told about what it tells."""
+"""The settings of logs, traces and metrics, which all services share."""
 
 from typing import Annotated, Literal
 
@@ -15,13 +15,13 @@ def _endpoint(value: str) -> str:
 class TelemetrySettings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     otlp_endpoint: Annotated[str, AfterValidator(_endpoint)] | None = None
-    """Where traces go, by OTLP over gRPC; without it there are none. The SDK's own OTEL_... variables say the rest."""
+    """Where traces are exported to, by OTLP over gRPC; without it there are none. The SDK reads OTEL_... for the rest."""
     trace_ratio: float = Field(default=1, ge=0, le=1)
-    """The share of requests that are traced, of those that do not come with a trace of their own."""
+    """The share of requests that are traced, among those whose client does not send a trace of its own."""
 
 
 class MetricsSettings(TelemetrySettings):
-    """Of a service that speaks no HTTP otherwise."""
+    """The settings of a service that serves no HTTP otherwise."""
 
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
-    """Where Prometheus finds its metrics; nowhere unless it is set."""
+    """The port on which Prometheus finds the metrics; without it they are not served."""

@@ -1,4 +1,4 @@
-"""OpenTelemetry traces. Where nobody collects them, nothing is recorded and next to nothing is done."""
+"""OpenTelemetry traces. Without a collector nothing is recorded, at next to no cost."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +15,14 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 @contextmanager
 def exporting(service: str, settings: TelemetrySettings) -> Iterator[None]:
-    """Has the spans of this process exported, if its settings say where to, and the last of them at its end.
+    """Exports the spans of this process, if its settings name a collector, and flushes them at the end.
 
-    A collector that is away costs the service nothing but those spans.
+    An unreachable collector costs the service only those spans.
     """
     if settings.otlp_endpoint is None:
         yield
         return
-    from scoreline_common.telemetry import otlp  # noqa: PLC0415 - see there
+    from scoreline_common.telemetry import otlp  # noqa: PLC0415 - its import is slow
 
     provider = otlp.tracer_provider(service, settings.otlp_endpoint, settings.trace_ratio)
     trace.set_tracer_provider(provider)
@@ -33,7 +33,7 @@ def exporting(service: str, settings: TelemetrySettings) -> Iterator[None]:
 
 
 def traceparent(span: Span | None = None) -> str | None:
-    """The span, or the current one, as W3C writes it; None where it is not recorded, so that nobody follows it."""
+    """Returns the `traceparent` of the span, or of the current one; None if it is not recorded (W3C Trace Context)."""
     context = (span or trace.get_current_span()).get_span_context()
     if not (context.is_valid and context.trace_flags.sampled):
         return None
@@ -41,10 +41,10 @@ def traceparent(span: Span | None = None) -> str | None:
 
 
 def parent_of(text: str) -> Context:
-    """The context whose `traceparent` this is; one of nothing where it is none."""
+    """Returns the context of a `traceparent`; an empty one if it is malformed."""
     return _PROPAGATOR.extract({"traceparent": text}, Context())
 
 
 def span_context_of(text: str) -> SpanContext:
-    """What a span can be linked with."""
+    """Returns the context of a `traceparent` as the target of a link."""
     return trace.get_current_span(parent_of(text)).get_span_context()
