@@ -1,6 +1,6 @@
 """The schedule of the periodic jobs, by arq: Redis decides which worker runs a job when it is due.
 
-Whoever replaces arq changes this module and nothing else. No guarantee relies on arq: the jobs keep their passes from
+To replace arq, change this module and nothing else. No guarantee relies on arq: the jobs keep their passes from
 overlapping by themselves, and while Redis is unreachable the relays go on and the jobs wait.
 """
 

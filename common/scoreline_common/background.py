@@ -1,8 +1,8 @@
 """The background tasks of a process, supervised: none of them ends unnoticed.
 
-A task that returns or raises has `failed` set and logs one line that names it. Whoever runs the process waits for that
-and ends the process with a non-zero exit code, so that its supervisor starts it again: a process that lives on without
-one of its tasks looks healthy and serves what is out of date.
+A task that returns or raises sets `failed` and logs one line that names it. The process waits for `failed` and then
+stops with a non-zero exit code, so that its supervisor starts it again: a process that lives on without one of its
+tasks looks healthy and serves what is out of date.
 """
 
 import asyncio

@@ -15,7 +15,7 @@ def _endpoint(value: str) -> str:
 class TelemetrySettings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     otlp_endpoint: Annotated[str, AfterValidator(_endpoint)] | None = None
-    """Where traces are exported to, by OTLP over gRPC; without it there are none. The SDK reads OTEL_... for the rest."""
+    """Where traces are exported to, by OTLP over gRPC; without it there are none. The SDK also reads OTEL_..."""
     trace_ratio: float = Field(default=1, ge=0, le=1)
     """The share of requests that are traced, among those whose client does not send a trace of its own."""
 
