@@ -5,7 +5,7 @@ POETRY := $(PYTHON) ../scripts/bootstrap.py poetry
 
 LOCKED := line_provider score_maker arq_worker
 
-.PHONY: help up down reset token test test-fast coverage torture soak bench drain costs sabotage check chart audit licences sbom format stubs lock environment browser
+.PHONY: help up down reset token test test-fast fast-http fast-rest coverage torture soak bench drain costs sabotage check chart audit licences sbom format stubs lock environment browser
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -26,8 +26,24 @@ token: environment ## print the operators' token, for http://localhost:8002/ops
 test: environment browser ## all tests, or those that ARGS names: make test ARGS="tests/score_maker -k score"
 	$(IN_ENVIRONMENT) -m pytest $(ARGS)
 
-test-fast: environment ## the tests of single modules and services, in two minutes; leaves out the browser, the containers, the whole system, its telemetry, its torture, and what is marked slow
-	$(IN_ENVIRONMENT) -m pytest $(addprefix --ignore=tests/,browser containers system telemetry torture) -m "not slow" $(ARGS)
+# The whole system, browsers and containers; and the tests that run the services' commands as processes, each of which
+# takes seconds to start, or thousands of generated requests.
+SLOW := browser containers system telemetry torture benchmarks devstack arq_worker/test_cli.py \
+	arq_worker/test_supervision.py line_provider/test_cli.py score_maker/test_composition.py \
+	score_maker/http/server score_maker/http/test_openapi.py
+
+test-fast: environment ## the tests of single modules, in less than two minutes on two idle cores; leaves out all that needs a browser, containers, the whole system (telemetry and torture too) or a service's command
+	@echo "in two processes, whose output comes as each has ended …"
+	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) fast-http fast-rest
+
+# This takes as long as all the rest.
+HTTP := score_maker/http
+
+fast-http:
+	@$(IN_ENVIRONMENT) -m pytest -q $(addprefix --ignore=tests/,$(SLOW)) $(addprefix tests/,$(HTTP))
+
+fast-rest:
+	@$(IN_ENVIRONMENT) -m pytest -q $(addprefix --ignore=tests/,$(SLOW) $(HTTP))
 
 coverage: environment browser ## all tests but the torture, with the lines and branches that none of them runs; as HTML in build/coverage/html
 	@rm -rf build/coverage && mkdir -p build/coverage
