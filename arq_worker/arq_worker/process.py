@@ -103,7 +103,7 @@ async def run(settings: Settings) -> str | None:
             background.start("heartbeat", heartbeat.run())
             freeze_and_relax()
             log.info("worker_started", relays=settings.relays, batch_size=settings.batch_size)
-            await _first_of(stopping, background.failed)
+            await background.failed_or(stopping)
     log.info("worker_stopped", failed_task=background.failed_task)
     return background.failed_task
 
@@ -138,12 +138,3 @@ def _call_on_signal(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

@@ -56,6 +56,15 @@ class BackgroundTasks:
         self._expected_to_end.add(name)
         await asyncio.wait({self._tasks[name]})
 
+    async def failed_or(self, stop: asyncio.Event) -> None:
+        """Waits until a task has ended by itself or `stop` is set."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.failed, stop)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
     async def _supervise(self, name: str, work: Coroutine[Any, Any, object]) -> None:
         error: BaseException | None = None
         try:

@@ -12,7 +12,6 @@ from sqlalchemy.engine import make_url
 log = structlog.get_logger(__name__)
 
 RECONNECT_DELAY_SECONDS = 1
-# A connection that died silently is detected by a probe.
 PROBE_INTERVAL_SECONDS = 15
 PROBE_TIMEOUT_SECONDS = 5
 
@@ -40,11 +39,9 @@ async def listen(
         try:
             connection = await asyncpg.connect(dsn, timeout=PROBE_TIMEOUT_SECONDS)
             try:
-                ended = asyncio.Event()
-                connection.add_termination_listener(lambda _, ended=ended: ended.set())
                 await connection.add_listener(channel, lambda *arguments: on_notification(str(arguments[3])))
                 on_connected()
-                await _probe_until_lost(connection, ended)
+                await probe_until_lost(connection, interval_seconds=PROBE_INTERVAL_SECONDS)
             finally:
                 on_lost()
                 connection.terminate()
@@ -53,10 +50,15 @@ async def listen(
             await asyncio.sleep(RECONNECT_DELAY_SECONDS)
 
 
-async def _probe_until_lost(connection: "asyncpg.Connection[Any]", ended: asyncio.Event) -> Never:
-    """Raises what the driver raises once the connection no longer works."""
+async def probe_until_lost(connection: "asyncpg.Connection[Any]", *, interval_seconds: float) -> Never:
+    """Raises what the driver raises once the connection no longer works.
+
+    A connection that the server closes is noticed at once, and one that died silently by a probe.
+    """
+    ended = asyncio.Event()
+    connection.add_termination_listener(lambda _: ended.set())
     while True:
         with suppress(TimeoutError):
-            async with asyncio.timeout(PROBE_INTERVAL_SECONDS):
+            async with asyncio.timeout(interval_seconds):
                 await ended.wait()
         await connection.fetchval("SELECT 1", timeout=PROBE_TIMEOUT_SECONDS)

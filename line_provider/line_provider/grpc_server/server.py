@@ -114,7 +114,7 @@ class LineProviderServer:
                 background.start("published-changes", self._watch.publish_changes())
                 background.start("database-health", self._follow_database())
                 background.start("heartbeat", Heartbeat().run())
-                await _first_of(stop, background.failed)
+                await background.failed_or(stop)
                 await self._health.enter_graceful_shutdown()
         finally:
             await self._server.stop(grace)
@@ -151,16 +151,6 @@ class LineProviderServer:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for service in (health.OVERALL_HEALTH, EVENT_SERVICE, SCORE_SERVICE):
             await self._health.set(service, status)
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    """Returns once one of the events is set."""
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
 
 
 def _listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:

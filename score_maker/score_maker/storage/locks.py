@@ -7,10 +7,12 @@ dies leaves nothing locked, and no lock needs an expiry that a slow pass could o
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Never
+from typing import Any
 
 import asyncpg
 from sqlalchemy.engine import make_url
+
+from scoreline_common.listen import probe_until_lost
 
 # Any constants do, as long as nothing else in this database locks them: migrate.py locks 7236001.
 RECONCILE = 7_236_002
@@ -18,7 +20,6 @@ FINALIZE = 7_236_003
 ERASE = 7_236_004
 
 TIMEOUT_SECONDS = 5
-# A connection that died silently is detected by a probe.
 PROBE_INTERVAL_SECONDS = 5
 # A server that has lost its client without notice must end the session by itself, or the lock would stay for hours. It
 # does so later than the client's probe fails, so the work has stopped by then.
@@ -60,7 +61,7 @@ async def _run_while_connected(
     connection: "asyncpg.Connection[Any]", key: int, work: Callable[[], Awaitable[object]]
 ) -> None:
     working = asyncio.ensure_future(work())
-    probing = asyncio.create_task(_probe_until_lost(connection))
+    probing = asyncio.create_task(probe_until_lost(connection, interval_seconds=PROBE_INTERVAL_SECONDS))
     try:
         await asyncio.wait({working, probing}, return_when=asyncio.FIRST_COMPLETED)
         lost = probing.exception() if probing.done() else None
@@ -71,14 +72,3 @@ async def _run_while_connected(
     if lost is not None and working.cancelled():
         raise LockUnavailable(f"lost lock {key}: {lost!r}") from lost
     working.result()
-
-
-async def _probe_until_lost(connection: "asyncpg.Connection[Any]") -> Never:
-    """Raises what the driver raises once the connection no longer works."""
-    ended = asyncio.Event()
-    connection.add_termination_listener(lambda _: ended.set())
-    while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PROBE_INTERVAL_SECONDS):
-                await ended.wait()
-        await connection.fetchval("SELECT 1", timeout=TIMEOUT_SECONDS)
