@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """With the demo events. A test that stops a part of it starts that part again."""
+    """A system with the demo events. A test that stops a part of it starts that part again."""
     async with System(tmp_path_factory.mktemp("system"), settings=MANY_RATERS) as system:
         yield system
 
 
 @pytest.fixture(scope="session")
 async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
-    """Another whole system, to be broken. A test leaves it whole."""
+    """Another whole system, to be broken. A test leaves it intact."""
     async with Arena(tmp_path_factory.mktemp("arena")) as arena:
         yield arena
 
@@ -67,7 +67,7 @@ async def line_provider_database(system: System) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 def everything_settled(scores_database: AsyncEngine) -> Check:
-    """Waits until line_provider has ruled on every rating that was accepted."""
+    """Waits until line_provider has decided on every accepted rating."""
 
     async def outbox_is_empty() -> bool:
         async with scores_database.connect() as connection:

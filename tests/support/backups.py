@@ -14,7 +14,7 @@ async def back_up(database_url: str, dump: Path) -> None:
 
 
 async def restore(database_url: str, dump: Path) -> None:
-    """In place of what the database holds."""
+    """Replaces what the database holds."""
     await _run(
         "pg_restore",
         *("--clean", "--if-exists", "--single-transaction", "--exit-on-error"),

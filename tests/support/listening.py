@@ -22,7 +22,7 @@ class Listener:
         self._lines = response.aiter_lines()
 
     async def next(self) -> Message:
-        """The next message; heartbeats are passed over."""
+        """The next message, skipping heartbeats."""
         fields: dict[str, str] = {}
         async for line in self._next_lines():
             if line.startswith(":"):

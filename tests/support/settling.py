@@ -1,6 +1,5 @@
-"""What arq_worker does with the outbox, done by its own means; and what lies there."""
+"""Settles the outbox as arq_worker does, by the same functions; and counts what is written."""
 
-import asyncio
 from datetime import timedelta
 
 from sqlalchemy import text
@@ -9,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from score_maker.ratings.domain import Reason, Verdict
 from score_maker.saga import outbox
 from score_maker.saga.settlement import DecidedMessage, settle_decided
+from tests.support.waiting import until
 
 
 async def count_written(engine: AsyncEngine) -> tuple[int, int]:
@@ -23,6 +23,7 @@ async def count_written(engine: AsyncEngine) -> tuple[int, int]:
 
 
 async def settle_all(engine: AsyncEngine, verdict: Verdict, reason: str | None = None) -> None:
+    """Settles every message of the outbox by the same verdict."""
     async with engine.begin() as connection:
         claim = await outbox.claim(connection, limit=10_000, lease=timedelta(minutes=1))
         decisions = [DecidedMessage(message, verdict, Reason(reason) if reason else None) for message in claim.messages]
@@ -30,7 +31,9 @@ async def settle_all(engine: AsyncEngine, verdict: Verdict, reason: str | None =
 
 
 async def until_queued(engine: AsyncEngine, messages: int = 1) -> None:
-    """Waits until that many messages lie in the outbox."""
-    async with asyncio.timeout(60):
-        while (await count_written(engine))[1] != messages:
-            await asyncio.sleep(0.01)
+    """Returns once the outbox has that many messages."""
+
+    async def queued() -> int:
+        return (await count_written(engine))[1]
+
+    await until(queued, lambda number: number == messages, within=60)

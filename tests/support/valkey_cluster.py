@@ -46,7 +46,7 @@ class ValkeyCluster:
 
     @property
     def url(self) -> str:
-        """By any of its nodes."""
+        """The URL of the cluster, by one of its nodes."""
         return f"redis+cluster://{self._addresses[0]}"
 
     async def __aenter__(self) -> Self:
@@ -75,7 +75,7 @@ class ValkeyCluster:
         heir = await self._ask(self._addresses[(owner + 1) % NODES], "CLUSTER", "MYID")
         for name in await self._ask(self._addresses[owner], "CLUSTER", "GETKEYSINSLOT", slot, 1_000):
             await self._ask(self._addresses[owner], "DEL", name)
-        # Whoever gets it first, so that no node ever takes it for nobody's.
+        # The new owner is told first, so that no node ever sees the slot without one.
         for number in (owner + 1, owner + 2, owner):
             await self._ask(self._addresses[number % NODES], "CLUSTER", "SETSLOT", slot, "NODE", heir)
 

@@ -1,30 +1,20 @@
 """Claims on the outbox: leases that are exclusive, expire, and are given back."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from score_maker.ratings import accept
-from score_maker.ratings.accept import Submission
 from score_maker.saga import outbox
 from score_maker.saga.outbox import Claim
+from tests.support.submitting import rating, submit
 
 LONG = timedelta(minutes=5)
 OVER = timedelta(0)
 
 
 async def fill(engine: AsyncEngine, count: int) -> None:
-    deadline = datetime.now(UTC) + timedelta(hours=1)
-    async with engine.begin() as connection:
-        await accept.submit(
-            connection,
-            [
-                Submission(event_id=1 + n % 7, rater_id=uuid4(), value=1 + n % 5, deadline=deadline)
-                for n in range(count)
-            ],
-        )
+    await submit(engine, *(rating(1 + number % 5, event_id=1 + number % 7) for number in range(count)))
 
 
 async def claim(engine: AsyncEngine, *, limit: int = 100, lease: timedelta = LONG) -> Claim:

@@ -1,27 +1,21 @@
 """Settling verdicts: each message once, by whoever holds its lease."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from devstack.table_scans import rows_read_through
-from score_maker.ratings import accept, queries
-from score_maker.ratings.accept import Submission
+from score_maker.ratings import queries
 from score_maker.ratings.domain import Reason, Score, State, Verdict
 from score_maker.saga import outbox
 from score_maker.saga.outbox import Claim, OutboxMessage
 from score_maker.saga.settlement import DecidedMessage, settle_decided
 from scoreline_common.database import create_engine
+from tests.support.submitting import rating, submit
 
 LONG = timedelta(minutes=5)
-
-
-async def rate(engine: AsyncEngine, rater: UUID, value: int | None, event_id: int = 1) -> None:
-    deadline = datetime.now(UTC) + timedelta(hours=1)
-    async with engine.begin() as connection:
-        await accept.submit(connection, [Submission(event_id=event_id, rater_id=rater, value=value, deadline=deadline)])
 
 
 async def claim(engine: AsyncEngine, lease: timedelta = LONG) -> Claim:
@@ -57,7 +51,7 @@ def cancelled(message: OutboxMessage) -> DecidedMessage:
 
 async def test_an_applied_message_confirms_its_score_and_leaves_the_outbox(engine: AsyncEngine) -> None:
     rater = uuid4()
-    await rate(engine, rater, 4)
+    await submit(engine, rating(4, rater_id=rater))
     claimed = await claim(engine)
     await settle(engine, claimed, applied(claimed.messages[0]))
     score = await score_of(engine, rater)
@@ -67,10 +61,10 @@ async def test_an_applied_message_confirms_its_score_and_leaves_the_outbox(engin
 
 async def test_a_rejected_change_is_compensated(engine: AsyncEngine) -> None:
     rater = uuid4()
-    await rate(engine, rater, 4)
+    await submit(engine, rating(4, rater_id=rater))
     first = await claim(engine)
     await settle(engine, first, applied(first.messages[0]))
-    await rate(engine, rater, 1)
+    await submit(engine, rating(1, rater_id=rater))
     second = await claim(engine)
     await settle(engine, second, cancelled(second.messages[0]))
     score = await score_of(engine, rater)
@@ -86,8 +80,8 @@ async def test_a_rejected_change_is_compensated(engine: AsyncEngine) -> None:
 async def test_several_versions_of_one_score_settle_in_one_batch(engine: AsyncEngine) -> None:
     rater, other = uuid4(), uuid4()
     for value in (5, 4, 3):
-        await rate(engine, rater, value)
-    await rate(engine, other, 2, event_id=2)
+        await submit(engine, rating(value, rater_id=rater))
+    await submit(engine, rating(2, rater_id=other, event_id=2))
     claimed = await claim(engine)
     by_version = {(m.event_id, m.version): m for m in claimed.messages}
     await settle(
@@ -106,9 +100,9 @@ async def test_several_versions_of_one_score_settle_in_one_batch(engine: AsyncEn
 
 async def test_a_verdict_on_an_older_version_leaves_the_newer_one_pending(engine: AsyncEngine) -> None:
     rater = uuid4()
-    await rate(engine, rater, 5)
+    await submit(engine, rating(5, rater_id=rater))
     claimed = await claim(engine)
-    await rate(engine, rater, 2)
+    await submit(engine, rating(2, rater_id=rater))
     await settle(engine, claimed, applied(claimed.messages[0]))
     score = await score_of(engine, rater)
     assert (score.state, score.value, score.confirmed_value) == (State.PENDING, 2, 5)
@@ -117,7 +111,7 @@ async def test_a_verdict_on_an_older_version_leaves_the_newer_one_pending(engine
 
 async def test_a_slow_worker_that_lost_its_lease_settles_nothing(engine: AsyncEngine) -> None:
     rater = uuid4()
-    await rate(engine, rater, 5)
+    await submit(engine, rating(5, rater_id=rater))
     slow = await claim(engine, lease=timedelta(0))
     quick = await claim(engine)
     assert await settle(engine, slow, cancelled(slow.messages[0])) == []
@@ -127,7 +121,7 @@ async def test_a_slow_worker_that_lost_its_lease_settles_nothing(engine: AsyncEn
 
 
 async def test_a_decision_settles_once(engine: AsyncEngine) -> None:
-    await rate(engine, uuid4(), 5)
+    await submit(engine, rating(5, rater_id=uuid4()))
     claimed = await claim(engine)
     assert len(await settle(engine, claimed, applied(claimed.messages[0]))) == 1
     assert await settle(engine, claimed, applied(claimed.messages[0])) == []
@@ -139,12 +133,8 @@ async def test_small_groups_never_read_through_a_table_that_nobody_has_analysed(
     # One session, so that its plans are those that PostgreSQL keeps.
     session = create_engine(owner_url, pool_size=1)
     before = await rows_read_through(session, "scores")
-    deadline = datetime.now(UTC) + timedelta(hours=1)
     for _ in range(40):
-        async with session.begin() as connection:
-            await accept.submit(
-                connection, [Submission(event_id=1, rater_id=uuid4(), value=4, deadline=deadline) for _ in range(10)]
-            )
+        await submit(session, *(rating(4) for _ in range(10)))
         claimed = await claim(session)
         assert len(await settle(session, claimed, *map(applied, claimed.messages))) == 10
     assert await rows_read_through(session, "scores") == before
