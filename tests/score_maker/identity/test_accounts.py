@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from score_maker.identity.accounts import Accounts, Subject
 from score_maker.settings import Settings
+from tests.support.rating import rate
 from tests.support.scripted_issuer import ScriptedIssuer, rsa
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
 from tests.support.serving import trusting
@@ -57,8 +58,8 @@ def bearer(issuer: ScriptedIssuer, subject: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {issuer.token(KEY, sub=subject)}"}
 
 
-async def rate(api: AsyncClient, who: dict[str, str], event_id: int = 1, value: int = 4) -> Response:
-    return await api.post(f"/events/{event_id}/score", json={"score": value}, headers=who)
+async def rate_as(api: AsyncClient, account: dict[str, str], event_id: int = 1, value: int = 4) -> Response:
+    return await rate(api, value, event_id=event_id, headers=account)
 
 
 async def listed(api: AsyncClient, who: dict[str, str]) -> list[int]:
@@ -120,13 +121,13 @@ async def test_the_first_rating_makes_a_rater_and_nothing_else_does(
     ann = bearer(issuer, "ann")
     assert await listed(trustful, ann) == []
     assert (await trustful.delete("/events/1/score", headers=ann)).status_code == 404
-    assert (await rate(trustful, ann, event_id=99)).status_code == 404
-    assert (await rate(trustful, ann, value=6)).status_code == 422
+    assert (await rate_as(trustful, ann, event_id=99)).status_code == 404
+    assert (await rate_as(trustful, ann, value=6)).status_code == 422
     assert await links(engine) == {}
     assert (await trustful.delete("/scores", headers=ann)).json() == {"withdrawn": 0, "anonymised": 0}
     assert await links(engine) == {}
 
-    assert (await rate(trustful, ann)).status_code == 202
+    assert (await rate_as(trustful, ann)).status_code == 202
     key = Subject.of(issuer.name, "ann", SECRET).key
     (made,) = await raters_of(engine, 1)
     assert await links(engine) == {key: made}
@@ -137,9 +138,9 @@ async def test_the_first_rating_makes_a_rater_and_nothing_else_does(
 async def test_two_tokens_of_a_subject_are_one_rater_in_every_process(
     trustful: AsyncClient, another: AsyncClient, issuer: ScriptedIssuer, engine: AsyncEngine
 ) -> None:
-    first = await rate(trustful, bearer(issuer, "ann"), value=4)
+    first = await rate_as(trustful, bearer(issuer, "ann"), value=4)
     token = {"Authorization": f"Bearer {issuer.token(KEY, jti='another one')}"}
-    second = await rate(another, token, value=5)
+    second = await rate_as(another, token, value=5)
     assert (first.json()["version"], second.json()["version"]) == (1, 2)
     assert len(await links(engine)) == len(await raters_of(engine, 1)) == 1
 
@@ -148,7 +149,7 @@ async def test_first_ratings_that_come_at_once_are_of_one_rater(
     trustful: AsyncClient, another: AsyncClient, ann: dict[str, str], engine: AsyncEngine
 ) -> None:
     answers = await asyncio.gather(
-        *(rate(api, ann, event_id) for _ in range(5) for event_id in (1, 2, 3) for api in (trustful, another))
+        *(rate_as(api, ann, event_id) for _ in range(5) for event_id in (1, 2, 3) for api in (trustful, another))
     )
     assert {answer.status_code for answer in answers} == {202}
     (one,) = (await links(engine)).values()
@@ -161,7 +162,7 @@ async def test_who_was_forgotten_is_somebody_new_in_every_process(
     trustful: AsyncClient, another: AsyncClient, ann: dict[str, str], engine: AsyncEngine
 ) -> None:
     for api in (trustful, another):
-        assert (await rate(api, ann)).status_code == 202
+        assert (await rate_as(api, ann)).status_code == 202
     (old,) = await raters_of(engine, 1)
     assert (await trustful.delete("/scores", headers=ann)).json() == {"withdrawn": 1, "anonymised": 0}
     assert await links(engine) == {}
@@ -169,23 +170,23 @@ async def test_who_was_forgotten_is_somebody_new_in_every_process(
         assert await listed(api, ann) == []
         assert (await api.delete("/events/1/score", headers=ann)).status_code == 404
 
-    anew = await rate(another, ann, value=2)
+    anew = await rate_as(another, ann, value=2)
     assert (anew.status_code, anew.json()["version"]) == (202, 1)
     (new,) = await raters_of(engine, 1) - {old}
     assert list((await links(engine)).values()) == [new]
     for api in (trustful, another):
         assert await listed(api, ann) == [1]
     for api in (trustful, another):
-        assert (await rate(api, ann, event_id=2)).status_code == 202
+        assert (await rate_as(api, ann, event_id=2)).status_code == 202
     assert await raters_of(engine, 2) == {new}
 
 
 async def test_a_process_that_remembers_a_forgotten_rater_takes_a_withdrawal_as_the_new_ones(
     trustful: AsyncClient, another: AsyncClient, ann: dict[str, str]
 ) -> None:
-    await rate(another, ann)
+    await rate_as(another, ann)
     await trustful.delete("/scores", headers=ann)
-    await rate(trustful, ann, value=2)
+    await rate_as(trustful, ann, value=2)
     withdrawn = await another.delete("/events/1/score", headers=ann)
     assert (withdrawn.status_code, withdrawn.json()["version"], withdrawn.json()["score"]) == (202, 2, None)
 
@@ -193,9 +194,9 @@ async def test_a_process_that_remembers_a_forgotten_rater_takes_a_withdrawal_as_
 async def test_a_process_that_remembers_a_forgotten_rater_forgets_the_new_one(
     trustful: AsyncClient, another: AsyncClient, ann: dict[str, str], engine: AsyncEngine
 ) -> None:
-    await rate(another, ann)
+    await rate_as(another, ann)
     await trustful.delete("/scores", headers=ann)
-    await rate(trustful, ann, event_id=2)
+    await rate_as(trustful, ann, event_id=2)
     assert (await another.delete("/scores", headers=ann)).json() == {"withdrawn": 1, "anonymised": 0}
     assert await links(engine) == {}
     for api in (trustful, another):
@@ -205,8 +206,8 @@ async def test_a_process_that_remembers_a_forgotten_rater_forgets_the_new_one(
 async def test_ratings_that_come_while_their_rater_is_forgotten_are_the_new_ones_or_withdrawn(
     trustful: AsyncClient, another: AsyncClient, ann: dict[str, str], engine: AsyncEngine
 ) -> None:
-    await rate(trustful, ann)
-    ratings = [rate(api, ann, event_id, 5) for event_id in (1, 2, 3) for api in (trustful, another)]
+    await rate_as(trustful, ann)
+    ratings = [rate_as(api, ann, event_id, 5) for event_id in (1, 2, 3) for api in (trustful, another)]
     *answers, forgotten = await asyncio.gather(*ratings, trustful.delete("/scores", headers=ann))
     assert forgotten.status_code == 202
     assert {answer.status_code for answer in answers} == {202}
@@ -223,7 +224,7 @@ async def test_being_forgotten_again_forgets_nobody_else(
 ) -> None:
     bob = bearer(issuer, "bob")
     for who in (ann, bob):
-        await rate(trustful, who)
+        await rate_as(trustful, who)
     answers = await asyncio.gather(*(trustful.delete("/scores", headers=ann) for _ in range(5)))
     assert sorted(answer.json()["withdrawn"] for answer in answers) == [0, 0, 0, 0, 1]
     assert (await trustful.delete("/scores", headers=ann)).json() == {"withdrawn": 0, "anonymised": 0}
@@ -235,11 +236,11 @@ async def test_being_forgotten_again_forgets_nobody_else(
 async def test_a_link_to_a_forgotten_rater_that_a_restored_backup_brought_back_is_no_dead_end(
     trustful: AsyncClient, ann: dict[str, str], engine: AsyncEngine
 ) -> None:
-    await rate(trustful, ann)
+    await rate_as(trustful, ann)
     async with engine.begin() as connection:
         await connection.execute(text("INSERT INTO forgotten_raters SELECT rater_id, now() FROM raters"))
     assert (await trustful.delete("/events/1/score", headers=ann)).status_code == 404
-    anew = await rate(trustful, ann)
+    anew = await rate_as(trustful, ann)
     assert (anew.status_code, anew.json()["version"]) == (202, 1)
     assert await listed(trustful, ann) == [1]
 
@@ -249,11 +250,11 @@ async def test_who_has_itself_forgotten_and_rates_again_is_still_limited(
 ) -> None:
     async with trusting(settings, line_provider, issuer, rate_limit_rater="3/minute") as api:
         statuses = [
-            (await rate(api, ann)).status_code,
+            (await rate_as(api, ann)).status_code,
             (await api.delete("/scores", headers=ann)).status_code,
-            (await rate(api, ann)).status_code,
-            (await rate(api, ann)).status_code,
-            (await rate(api, bearer(issuer, "bob"))).status_code,
+            (await rate_as(api, ann)).status_code,
+            (await rate_as(api, ann)).status_code,
+            (await rate_as(api, bearer(issuer, "bob"))).status_code,
         ]
     assert statuses == [202, 202, 202, 429, 202]
 
@@ -287,7 +288,7 @@ async def test_browsers_may_ask_beforehand_without_a_token(
     }
     async with trusting(settings, line_provider, issuer, cors_origins=asking["Origin"]) as api:
         assert (await api.options("/events/1/score", headers=asking)).status_code == 200
-        refused = await rate(api, {"Origin": asking["Origin"]})
+        refused = await rate_as(api, {"Origin": asking["Origin"]})
         assert refused.status_code == 401
         assert refused.headers["Access-Control-Allow-Origin"] == asking["Origin"]
 

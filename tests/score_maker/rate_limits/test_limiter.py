@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from httpx import AsyncClient, Response
 from limits import RateLimitItemPerMinute
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -20,35 +19,24 @@ from score_maker.rate_limits import limiter
 from score_maker.rate_limits.limiter import RateLimits, network_of
 from score_maker.settings import EXAMPLE, Settings
 from scoreline_common.settings import load
+from tests.support.rating import new_rater, rate
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
-from tests.support.serving import serving
-
-
-def with_settings(settings: Settings, **changes: Any) -> Settings:
-    return Settings(**{**settings.model_dump(), **changes})
-
-
-async def rate(api: AsyncClient, headers: dict[str, str] | None = None, *, score: int = 3) -> Response:
-    return await api.post("/events/1/score", json={"score": score}, headers=headers)
-
-
-async def token_of_a_rater(api: AsyncClient) -> dict[str, str]:
-    return {"Authorization": f"Bearer {(await api.post('/raters')).json()['token']}"}
+from tests.support.serving import changed, serving
 
 
 async def test_a_rater_who_writes_too_often_is_told_when_to_go_on_and_others_are_not_held_up(
     settings: Settings, line_provider: ScriptedLineProvider, engine: AsyncEngine
 ) -> None:
     line_provider.put(event(1))
-    async with serving(with_settings(settings, rate_limit_rater="3/minute")) as api:
-        eager, calm = await token_of_a_rater(api), await token_of_a_rater(api)
-        assert [(await rate(api, eager, score=score)).status_code for score in (1, 2, 3)] == [202, 202, 202]
-        refused = await rate(api, eager, score=5)
+    async with serving(changed(settings, rate_limit_rater="3/minute")) as api:
+        eager, calm = await new_rater(api), await new_rater(api)
+        assert [(await rate(api, score, headers=eager)).status_code for score in (1, 2, 3)] == [202, 202, 202]
+        refused = await rate(api, 5, headers=eager)
         assert (refused.status_code, refused.json()["type"]) == (429, "/problems/too-many-requests")
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
         assert (await api.delete("/events/1/score", headers=eager)).status_code == 429
         assert (await api.get("/events/1/score", headers=eager)).json()["version"] == 3
-        assert (await rate(api, calm)).status_code == 202
+        assert (await rate(api, headers=calm)).status_code == 202
         assert (await api.get("/events")).status_code == 200
 
 
@@ -56,7 +44,7 @@ async def test_raters_without_number_share_the_limit_of_their_address(
     settings: Settings, line_provider: ScriptedLineProvider, engine: AsyncEngine
 ) -> None:
     line_provider.put(event(1))
-    async with serving(with_settings(settings, rate_limit_address="5/minute")) as api:
+    async with serving(changed(settings, rate_limit_address="5/minute")) as api:
         answers = []
         for _ in range(7):
             api.cookies.clear()
@@ -71,14 +59,14 @@ async def test_a_refused_rating_that_is_wrong_besides_is_never_written(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
-    async with serving(with_settings(settings, rate_limit_address="1/minute")) as api:
-        assert (await rate(api, score=6)).status_code == 422
-        assert (await rate(api, score=5)).status_code == 429
+    async with serving(changed(settings, rate_limit_address="1/minute")) as api:
+        assert (await rate(api, 6)).status_code == 422
+        assert (await rate(api, 5)).status_code == 429
 
 
 async def test_limits_can_be_off(settings: Settings, line_provider: ScriptedLineProvider, redis: Redis) -> None:
     line_provider.put(event(1))
-    async with serving(with_settings(settings, rate_limit_rater="off", rate_limit_address="off")) as api:
+    async with serving(changed(settings, rate_limit_rater="off", rate_limit_address="off")) as api:
         assert (await rate(api)).status_code == 202
     assert await redis.keys("*rate*") == []
 
@@ -162,17 +150,17 @@ async def test_ratings_go_on_while_redis_is_away_and_are_limited_again_once_it_i
     monkeypatch.setattr(limiter, "PAUSE_SECONDS", 0.0)
     line_provider.put(event(1))
     async with Valkey(tmp_path / "valkey") as valkey:
-        limited = with_settings(settings, rate_limit_rater="1/minute", redis_url=valkey.url)
+        limited = changed(settings, rate_limit_rater="1/minute", redis_url=valkey.url)
         async with serving(limited) as api:
-            rater = await token_of_a_rater(api)
-            assert [(await rate(api, rater)).status_code for _ in range(2)] == [202, 429]
+            rater = await new_rater(api)
+            assert [(await rate(api, headers=rater)).status_code for _ in range(2)] == [202, 429]
             await valkey.stop()
             with capture_logs() as logs:
-                assert [(await rate(api, rater)).status_code for _ in range(5)] == [202] * 5
+                assert [(await rate(api, headers=rater)).status_code for _ in range(5)] == [202] * 5
             assert [log["event"] for log in logs].count("rate_limits_suspended") == 1
             await valkey.start()
             with capture_logs() as logs:
-                assert [(await rate(api, rater)).status_code for _ in range(2)] == [202, 429]
+                assert [(await rate(api, headers=rater)).status_code for _ in range(2)] == [202, 429]
             assert [log["event"] for log in logs].count("rate_limits_resumed") == 1
 
 
@@ -206,29 +194,29 @@ async def test_forwarded_addresses_count_only_from_the_proxies_that_are_trusted(
     line_provider.put(event(1))
 
     async def two_that_claim_other_addresses(**changes: Any) -> list[int]:
-        async with serving(with_settings(settings, rate_limit_address="1/minute", **changes)) as api:
+        async with serving(changed(settings, rate_limit_address="1/minute", **changes)) as api:
             return [
-                (await rate(api, {"X-Forwarded-For": address})).status_code
+                (await rate(api, headers={"X-Forwarded-For": address})).status_code
                 for address in ("198.51.100.1", "198.51.100.2")
             ]
 
     assert await two_that_claim_other_addresses() == [202, 429]
     assert await two_that_claim_other_addresses(trusted_proxies="127.0.0.0/8") == [202, 202]
     # What the client itself puts in front of the proxy's word does not count: 198.51.100.1 has written already.
-    async with serving(with_settings(settings, rate_limit_address="1/minute", trusted_proxies="127.0.0.1")) as api:
-        assert (await rate(api, {"X-Forwarded-For": "203.0.113.9, 198.51.100.1"})).status_code == 429
+    async with serving(changed(settings, rate_limit_address="1/minute", trusted_proxies="127.0.0.1")) as api:
+        assert (await rate(api, headers={"X-Forwarded-For": "203.0.113.9, 198.51.100.1"})).status_code == 429
 
 
 async def test_the_cookie_is_kept_to_https_where_a_trusted_proxy_says_https(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
-    async with serving(with_settings(settings, trusted_proxies="127.0.0.1")) as api:
-        answer = await rate(api, {"X-Forwarded-Proto": "https"})
+    async with serving(changed(settings, trusted_proxies="127.0.0.1")) as api:
+        answer = await rate(api, headers={"X-Forwarded-Proto": "https"})
         assert "Secure" in answer.headers["Set-Cookie"]
         assert "Strict-Transport-Security" in answer.headers
     async with serving(settings) as api:
-        answer = await rate(api, {"X-Forwarded-Proto": "https"})
+        answer = await rate(api, headers={"X-Forwarded-Proto": "https"})
         assert "Secure" not in answer.headers["Set-Cookie"]
         assert "Strict-Transport-Security" not in answer.headers
 
