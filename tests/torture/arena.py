@@ -1,5 +1,5 @@
-"""The system under torture: all of it, with two workers, and links in the ways to line_provider and to score_maker's
-database, the latter in those of score_maker and of the second worker.
+"""The system under torture: the whole system with two workers, and links on the way to line_provider and to
+score_maker's database. The link to the database is on the way of score_maker and of the second worker.
 """
 
 import asyncio
@@ -32,20 +32,20 @@ _CONNECT_SECONDS = 5
 
 @dataclass(slots=True)
 class Sample:
-    """What each process has in memory at a time, in MiB, without what it shares with others; and what waits."""
+    """The memory of each process in MiB, without what it shares with others; and the depth of the outbox."""
 
     memory: dict[str, float]
     outbox: int
 
 
-# What the interpreter and its libraries die of where their machine code is at fault.
+# The signals of which the interpreter and its libraries die when their machine code is at fault.
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
 
 
 @dataclass(slots=True)
 class Keeper:
-    """Starts a service again whenever it has ended, unless it is held down. It may have ended by itself, or crashed,
-    which no code of ours can do: ratings have to survive that as they do a kill -9."""
+    """Restarts a service whenever it ends, unless it is held down. `endings` are those by itself; `crashes` happen in
+    machine code that is not ours, and ratings have to survive them as they do a kill -9."""
 
     process: Process
     endings: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Keeper:
 
     @asynccontextmanager
     async def down(self) -> AsyncIterator[None]:
-        """While whoever breaks things ends it, and until they let it come back. Begins when it runs."""
+        """Holds the service down once a fault has ended it. Begins when the service runs."""
         while not self.process.running:
             await asyncio.sleep(_POLL_SECONDS)
         self._may_run.clear()
@@ -79,7 +79,7 @@ class Keeper:
 
 
 class Arena:
-    """An async context manager. `settings` come on top of the short leases, for every service at its next start."""
+    """An async context manager. `settings` complement the short leases, for every service at its next start."""
 
     def __init__(
         self, data: Path, settings: Mapping[str, str] | None = None, say: Callable[[str], None] = print
@@ -102,9 +102,9 @@ class Arena:
             "SCORE_MAKER_LINE_PROVIDER_ADDRESS": str(self.feed_link.address),
             "ARQ_WORKER_LEASE": str(LEASE_SECONDS),
             "ARQ_WORKER_RPC_TIMEOUT": str(RPC_TIMEOUT_SECONDS),
-            # A crash of the interpreter says where it was.
+            # A crash of the interpreter prints where it was.
             "PYTHONFAULTHANDLER": "1",
-            # The shortest that it takes.
+            # The shortest that the setting allows.
             "ARQ_WORKER_FINALIZE_AFTER": "31",
         }
         second_worker = self._system.another_worker(
@@ -149,13 +149,13 @@ class Arena:
         await self._stack.aclose()
 
     async def restart(self, process: Process) -> None:
-        """Has a service start anew, with the settings as they are now; returns when it is ready, a worker at once."""
+        """Restarts a service with the present settings. Returns when it is ready; for a worker, when it is started."""
         async with self.keepers[process.name].down():
             await process.stop()
             await (process.spawn() if process in self.workers else process.start())
 
     def worker_at(self, port: int) -> Process | None:
-        """The worker that has a connection from this port; None where it is gone already."""
+        """The worker that has a connection from this port; None if it is gone already."""
         for worker in self.workers:
             with suppress(psutil.Error):
                 if any(
@@ -165,7 +165,7 @@ class Arena:
         return None
 
     async def connect(self, url: str) -> "asyncpg.Connection[Any]":
-        """A connection of our own to one of the databases."""
+        """Opens a connection to one of the databases."""
         dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         return await asyncpg.connect(dsn, timeout=_CONNECT_SECONDS, command_timeout=_CONNECT_SECONDS * 6)
 
@@ -200,13 +200,13 @@ class Arena:
 
 
 def through(link: Link, database: URL) -> str:
-    """The database's URL by way of the link to it."""
+    """The URL by which the database is reached through the link."""
     url = database.set(host=link.address.host, port=link.address.port, query={})
     return url.render_as_string(hide_password=False)
 
 
 def _memory(process: Process) -> float:
-    """Of the process and its children."""
+    """The memory of the process and its children."""
     total = 0
     with suppress(psutil.Error):
         main = psutil.Process(process.pid)

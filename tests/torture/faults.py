@@ -1,7 +1,7 @@
-"""What the nemesis can do to an arena, fault by fault. Each leaves the arena whole, or on its way to be.
+"""The faults that the nemesis can inflict on an arena. Each one leaves the arena intact, or recovering.
 
-Those that wait for a batch of ratings to pass hold it on the link while they strike, so that they strike between claim
-and send, around line_provider's commit, and between its reply and the settling, without a hook in any service.
+Faults that wait for a batch of ratings hold it on the link while they strike. So they strike between claim and send,
+around line_provider's commit, and between its reply and the settling, without a hook in any service.
 """
 
 import asyncio
@@ -36,17 +36,17 @@ _RPC_SECONDS = 10
 
 
 class NoOccasion(Exception):
-    """What the fault waits for did not come."""
+    """The situation for which the fault waits did not arise."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Theatre:
-    """What the faults have to do with: the arena, and what happens to events."""
+    """What the faults act on: the arena and the events."""
 
     arena: Arena
     organiser: Organiser
     channel: grpc.aio.Channel
-    # Of messages that were sent once more, by what line_provider said to them.
+    # Messages that the run itself has sent again, by line_provider's verdict.
     repeats: Counter[str] = field(default_factory=Counter)
     overdue_stops: list[str] = field(default_factory=list)
 
@@ -56,7 +56,7 @@ Inflict = Callable[[Theatre, random.Random], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A kind of fault. No two that share a target happen at the same time."""
+    """A kind of fault. Two that share a target never strike at the same time."""
 
     name: str
     targets: frozenset[str]
@@ -145,7 +145,7 @@ async def kill_score_maker_while_it_writes(theatre: Theatre, rng: random.Random)
 
 @_fault("SIGTERM score_maker", "score_maker")
 async def stop_score_maker(theatre: Theatre, rng: random.Random) -> None:
-    """While it serves, and has done so for a little."""
+    """Stops it after it has served for a moment."""
     await _until_serving(theatre.arena)
     await asyncio.sleep(rng.uniform(0.2, 1.5))
     await _stop(theatre, theatre.arena.score_maker)
@@ -311,14 +311,14 @@ async def lose_replies_of_the_database(theatre: Theatre, rng: random.Random) -> 
 
 @_fault("messages repeated and reordered")
 async def repeat_messages(theatre: Theatre, rng: random.Random) -> None:
-    """Those that wait in the outbox, before their worker sends them, and some of all that ever passed."""
+    """Sends messages of the outbox before their worker does, and some of all that ever passed."""
     waiting = await _outbox(theatre.arena)
     passed = theatre.arena.worker_link.traffic.changes
     changes = waiting + rng.sample(passed, min(300, len(passed)))
     changes += rng.sample(changes, len(changes) // 4)
     rng.shuffle(changes)
     middle = len(changes) // 2
-    await asyncio.gather(*(_send_again(theatre, half) for half in (changes[:middle], changes[middle:]) if half))
+    await asyncio.gather(*(_resend(theatre, half) for half in (changes[:middle], changes[middle:]) if half))
 
 
 @_fault("batches piled up behind a lock on their events", "line_provider's database")
@@ -330,7 +330,7 @@ async def pile_up_batches(theatre: Theatre, rng: random.Random) -> None:
     connection = await theatre.arena.connect(theatre.arena.system.line_provider_app_database_url)
     try:
         await connection.execute("BEGIN; SELECT FROM events ORDER BY event_id FOR UPDATE")
-        sending = asyncio.gather(*(_send_again(theatre, batch) for batch in batches))
+        sending = asyncio.gather(*(_resend(theatre, batch) for batch in batches))
         try:
             await until_waiting(connection, _PILE)
         finally:
@@ -377,7 +377,7 @@ async def cancel_event_under_ratings(theatre: Theatre, rng: random.Random) -> No
 
 @asynccontextmanager
 async def _caught(link: Link, moment: Moment) -> AsyncIterator[Caught]:
-    """Raises NoOccasion where nothing passes for long."""
+    """Holds the next batch, or the verdicts on it. Raises NoOccasion if none passes in time."""
     watching = link.caught(moment)
     try:
         async with asyncio.timeout(_OCCASION_SECONDS):
@@ -411,7 +411,7 @@ async def _stop(theatre: Theatre, process: Process) -> None:
 
 
 async def _freeze(process: Process, seconds: float) -> None:
-    """With its children, of which it has no more once it has stopped itself."""
+    """Freezes the process and its children; once it is frozen itself, it starts no more of them."""
     if not process.running:
         raise NoOccasion
     process.send_signal(signal.SIGSTOP)
@@ -446,7 +446,7 @@ async def until_waiting(connection: "asyncpg.Connection[Any]", sessions: int) ->
         async with asyncio.timeout(_WAITING_SECONDS):
             while await connection.fetchval(query) < sessions:
                 await asyncio.sleep(_POLL_SECONDS)
-                # Whoever asks in a transaction is else shown the sessions that there were when it first asked.
+                # Otherwise a transaction sees the sessions as they were when it first looked.
                 await connection.execute("SELECT pg_stat_clear_snapshot()")
     except TimeoutError:
         raise NoOccasion from None
@@ -489,7 +489,7 @@ async def _outbox(arena: Arena) -> list[scores_pb2.ScoreChange]:
     return changes
 
 
-async def _send_again(theatre: Theatre, changes: list[scores_pb2.ScoreChange]) -> None:
+async def _resend(theatre: Theatre, changes: list[scores_pb2.ScoreChange]) -> None:
     metadata = (("authorization", f"Bearer {theatre.arena.system.worker_token}"),)
     stub = ScoreServiceStub(theatre.channel)
     request = scores_pb2.ApplyScoresRequest(changes=changes)

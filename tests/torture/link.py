@@ -1,7 +1,7 @@
 """A link between two processes that can be cut, closed, slowed down, swallowed and watched: a TCP proxy on loopback.
 
-On a link to line_provider, whoever breaks things can wait for a batch of ratings or for the verdicts on it, and hold
-them while they strike.
+On a link to line_provider, a fault can wait for a batch of ratings, or for the verdicts on it, and hold them while it
+strikes.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ _CHUNK = 64 * 1024
 
 
 class Moment(Enum):
-    """What a link can be watched for; it is held just before it passes."""
+    """What a link can be watched for. It is held just before it passes."""
 
     REQUEST = auto()
     REPLY = auto()
 
 
 class Caught:
-    """A chunk that is held while its moment lasts, on the way from or to the client at `port` of this machine."""
+    """A chunk that is held on its way from or to the client at `port` of this machine."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -34,7 +34,7 @@ class Caught:
         self._gone = asyncio.Event()
 
     async def let_go(self) -> None:
-        """Returns once it is on its way, or its connection has ended."""
+        """Lets it pass. Returns once it is on its way, or its connection has ended."""
         self._resolve(passes=True)
         await self._gone.wait()
 
@@ -54,9 +54,9 @@ class Caught:
 
 
 class Link:
-    """Listens at `address` and passes everything on to `target`. An async context manager.
+    """Listens at `address` and forwards everything to `target`. An async context manager.
 
-    The target is line_provider's address, or the unix socket of a database, whose traffic is not understood.
+    The target is line_provider's address, or the unix socket of a database, whose traffic the link does not parse.
     """
 
     def __init__(self, target: Address | Path) -> None:
@@ -83,7 +83,7 @@ class Link:
         await self.cut()
 
     async def cut(self) -> None:
-        """Ends all connections; new ones are taken."""
+        """Ends all connections; new ones are accepted."""
         connections = list(self._connections)
         for connection in connections:
             connection.cancel()
@@ -92,7 +92,7 @@ class Link:
 
     @asynccontextmanager
     async def refusing(self) -> AsyncIterator[None]:
-        """Nobody is there."""
+        """Connections are refused."""
         self._stop_listening()
         await self.cut()
         try:
@@ -102,7 +102,7 @@ class Link:
 
     @asynccontextmanager
     async def slow(self, seconds: float) -> AsyncIterator[None]:
-        """Everything comes later by that much, both ways."""
+        """Everything is delayed by so many seconds, in both directions."""
         self._delay = seconds
         try:
             yield
@@ -111,7 +111,7 @@ class Link:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Nothing passes, and all of it does afterwards."""
+        """Nothing passes until the end, and then everything does."""
         self._open.clear()
         try:
             yield
@@ -120,19 +120,19 @@ class Link:
 
     @asynccontextmanager
     async def half_open(self) -> AsyncIterator[None]:
-        """Connections are taken and kept, and whatever is sent comes nowhere."""
+        """Connections are accepted and kept, and everything that is sent is lost."""
         async with self._swallowing(*Moment):
             yield
 
     @asynccontextmanager
     async def deaf(self) -> AsyncIterator[None]:
-        """All requests are heard and carried out, and no reply comes back, ever."""
+        """All requests arrive and are carried out, and every reply is lost."""
         async with self._swallowing(Moment.REPLY):
             yield
 
     @asynccontextmanager
     async def dropping_replies(self) -> AsyncIterator[None]:
-        """Batches are applied, and whoever sent them has the connection cut instead of verdicts."""
+        """Batches are applied, and their connections are cut before the verdicts pass."""
         self._drops_replies = True
         try:
             yield
@@ -141,7 +141,7 @@ class Link:
 
     @asynccontextmanager
     async def caught(self, moment: Moment) -> AsyncIterator[Caught]:
-        """Waits for the moment and holds it. What is not let go is cut at the end."""
+        """Waits for the moment and holds it. A chunk that is not let go is cut at the end."""
         watch: asyncio.Future[Caught] = asyncio.get_running_loop().create_future()
         self._watches[moment].append(watch)
         try:
@@ -162,7 +162,7 @@ class Link:
         finally:
             await self.cut()
             self._swallowed = frozenset()
-            # Those that were made meanwhile have lost what they sent.
+            # The connections that were made meanwhile have lost what they sent.
             await self.cut()
 
     async def _listen(self) -> None:
@@ -186,7 +186,7 @@ class Link:
                 group.create_task(self._pump(reader, far_writer, conversation, Moment.REQUEST, port))
                 group.create_task(self._pump(far_reader, writer, conversation, Moment.REPLY, port))
         except (asyncio.CancelledError, OSError, ExceptionGroup):
-            pass  # The connection is over, however that came about; a handler has nobody to tell.
+            pass  # The connection has ended, for whichever reason; a handler has no caller to report it to.
         finally:
             self._connections.discard(task)
             for end in (writer, far_writer):
@@ -225,7 +225,7 @@ class Link:
             finally:
                 if caught is not None:
                     caught.has_gone()
-        # One end is enough: the group ends the other direction too.
+        # When one direction ends, the group ends the other one too.
         raise ConnectionResetError
 
     def _catch(self, moment: Moment, port: int) -> Caught | None:

@@ -1,8 +1,8 @@
-"""Takes one protection away from a service, before it starts: Python imports this module first wherever this folder is
-on PYTHONPATH. SCORELINE_SABOTAGE names the protection; the service says that it is gone, or does not start.
+"""Takes one protection away from a service before it starts: Python imports this module first if this folder is on
+PYTHONPATH. SCORELINE_SABOTAGE names the protection; the service prints that it is gone, or does not start.
 
-What is patched are the statements and functions themselves, by name and by a part of their text. A service that has
-changed in that place is not sabotaged in silence: the patch fails, and with it the service.
+The module patches the statements and functions themselves, by name and by a part of their text. If a service has
+changed in that place, the patch fails, and the service with it: a sabotage never misses in silence.
 """
 
 import os
@@ -20,11 +20,11 @@ from sqlalchemy import text
 # ruff: noqa: PLC0415 - each service has only its own modules
 
 NAME = "SCORELINE_SABOTAGE"
-# What it says once the protection is gone.
+# The line that the service prints once the protection is gone.
 SAID = "sabotaged: "
 
 _Sabotage = Callable[[], None]
-# By name, with the service's command.
+# The sabotages by name, each with the command of its service.
 SABOTAGES: dict[str, tuple[str, _Sabotage]] = {}
 
 
@@ -37,7 +37,7 @@ def _in(service: str) -> Callable[[_Sabotage], _Sabotage]:
 
 
 def _rewrite(module: ModuleType, name: str, *replacements: tuple[str, str]) -> str:
-    """Puts another statement in the place of the module's, and answers with its text."""
+    """Replaces the statement of a module, and returns the new text."""
     statement: str = getattr(module, name).text
     for pattern, replacement in replacements:
         statement, found = re.subn(pattern, replacement, statement, flags=re.DOTALL)
@@ -143,7 +143,7 @@ def settling_by_version() -> None:
 
 @_in("arq-worker")
 def lease_token() -> None:
-    """A worker that has lost its lease settles and postpones what another has claimed since."""
+    """A worker that has lost its lease settles and postpones messages that another one has claimed since."""
     from score_maker.saga import outbox
 
     fence = (r"AND message\.lease_token = :lease_token", "AND CAST(:lease_token AS uuid) IS NOT NULL")
@@ -161,6 +161,6 @@ def _sabotage(name: str, command: Sequence[str]) -> None:
 if name := os.environ.get(NAME):
     try:
         _sabotage(name, sys.orig_argv)
-    except Exception:  # noqa: BLE001 - Python itself would tell of it and go on
+    except Exception:  # noqa: BLE001 - Python itself would print it and go on
         traceback.print_exc()
         os._exit(1)
