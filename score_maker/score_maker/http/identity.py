@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response, status
 from pydantic import BaseModel, Field
 
 from score_maker.http.dependencies import Services
+from score_maker.http.headers.fields import first_header
 from score_maker.http.problems.openapi import responses
 from score_maker.http.problems.types import TOKEN_REQUIRED, TOO_MANY_REQUESTS, UNAVAILABLE, UNKNOWN_TOKEN, Problem
 from score_maker.identity.accounts import Subject
@@ -27,7 +28,7 @@ async def known_rater(request: Request, services: Services) -> Rater | Subject |
     An invalid cookie counts as none, because its browser cannot fix it. An invalid bearer token raises Problem, because
     its sender means somebody.
     """
-    authorization = request.headers.get("Authorization")
+    authorization = first_header(request, b"authorization")
     if isinstance(services.tokens, IssuerTokens):
         if authorization is not None:
             return await _subject(services.tokens, authorization)
@@ -110,7 +111,7 @@ def _unknown_token(detail: str) -> Problem:
 
 def keep_cookie(request: Request, rater: Rater | Subject) -> dict[str, str]:
     """Returns the header that gives a browser the cookie of its rater; none for clients that send a bearer token."""
-    if not isinstance(rater, Rater) or "Authorization" in request.headers:
+    if not isinstance(rater, Rater) or first_header(request, b"authorization") is not None:
         return {}
     return _cookie(request, rater.token, COOKIE_SECONDS)
 

@@ -13,6 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
+from score_maker.http.headers.fields import first_header
+
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -43,7 +45,7 @@ async def read_json(request: Request, model: type[ModelT]) -> Sent[ModelT]:
     if not body:
         missing = {"type": "missing", "loc": ("body",), "msg": "Field required", "input": None}
         return Sent(None, RequestValidationError([missing]))
-    if not _JSON_TYPE.fullmatch(request.headers.get("Content-Type", "")):
+    if not _JSON_TYPE.fullmatch(first_header(request, b"content-type") or ""):
         not_json = {"type": "model_attributes_type", "loc": ("body",), "msg": "Input should be JSON", "input": None}
         return Sent(None, RequestValidationError([not_json], body=body))
     try:

@@ -7,6 +7,8 @@ from typing import Any
 
 from fastapi import Request, Response, status
 
+from score_maker.http.headers.fields import whole_header
+
 # An entity tag may contain commas but no quotes. The prefix of a weak tag is not part of the comparison.
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
@@ -35,12 +37,6 @@ def _is_known(request: Request, etag: str) -> bool:
     """Tells whether the client already has the document with this tag."""
     condition = whole_header(request, "If-None-Match")
     return condition is not None and matches(condition, etag)
-
-
-def whole_header(request: Request, name: str) -> str | None:
-    """Returns a list header, joined from all the lines that it was sent in; None if it was not sent."""
-    lines = request.headers.getlist(name)
-    return ", ".join(lines) if lines else None
 
 
 def matches(condition: str, etag: str) -> bool:

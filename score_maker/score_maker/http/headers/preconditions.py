@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import Header, Request
 from pydantic import WithJsonSchema
 
-from score_maker.http.headers.etag import whole_header
+from score_maker.http.headers.fields import whole_header
 from score_maker.http.problems.types import INVALID_REQUEST, Problem
 from score_maker.ratings.accept import ANY_VERSION, Versions, versions
 from score_maker.ratings.submissions import Preconditions
