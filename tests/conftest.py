@@ -1,4 +1,4 @@
-"""The whole system as processes, on real ports and real stores."""
+"""Fixtures that run the whole system as processes, on real ports and real stores."""
 
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """A system with the demo events. A test that stops a part of it starts that part again."""
+    """A shared system with the demo events. A test that stops a part of it has to start it again."""
     async with System(tmp_path_factory.mktemp("system"), settings=MANY_RATERS) as system:
         yield system
 
 
 @pytest.fixture(scope="session")
 async def arena(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
-    """Another whole system, to be broken. A test leaves it intact."""
+    """Another whole system, for tests that break it and have to repair it afterwards."""
     async with Arena(tmp_path_factory.mktemp("arena")) as arena:
         yield arena
 
@@ -67,7 +67,7 @@ async def line_provider_database(system: System) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 def everything_settled(scores_database: AsyncEngine) -> Check:
-    """Waits until line_provider has decided on every accepted rating."""
+    """Waits until every accepted rating is settled."""
 
     async def outbox_is_empty() -> bool:
         async with scores_database.connect() as connection:
@@ -81,7 +81,7 @@ def everything_settled(scores_database: AsyncEngine) -> Check:
 
 @pytest.fixture
 def both_databases_agree(scores_database: AsyncEngine, line_provider_database: AsyncEngine) -> Check:
-    """Asserts that, for every event, line_provider's totals are those of score_maker's confirmed ratings."""
+    """Asserts that line_provider's totals of every event equal those of score_maker's confirmed ratings."""
     confirmed = text("""
         SELECT event_id, count(confirmed_value) AS count, coalesce(sum(confirmed_value), 0) AS sum
         FROM scores GROUP BY event_id HAVING count(confirmed_value) > 0

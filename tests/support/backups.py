@@ -1,4 +1,4 @@
-"""Backing up and restoring a database as docs/operations.md says."""
+"""Backs up and restores a database as docs/operations.md describes."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ async def back_up(database_url: str, dump: Path) -> None:
 
 
 async def restore(database_url: str, dump: Path) -> None:
-    """Replaces what the database holds."""
+    """Replaces the contents of the database with the backup."""
     await _run(
         "pg_restore",
         *("--clean", "--if-exists", "--single-transaction", "--exit-on-error"),

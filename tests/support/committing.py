@@ -1,4 +1,4 @@
-"""Group commit as a process runs it."""
+"""Runs group commit the way a process does."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from scoreline_common.background import BackgroundTasks
 
 @asynccontextmanager
 async def committing(engine: AsyncEngine, **limits: int) -> AsyncIterator[GroupCommit]:
-    """A running group commit; leaving it commits what waits."""
+    """A running group commit. Leaving the context commits the submissions that are still waiting."""
     group_commit = GroupCommit(engine, **limits)
     async with BackgroundTasks() as background:
         background.start("group-commit", group_commit.run())

@@ -1,4 +1,4 @@
-"""What the tests watch in PostgreSQL itself."""
+"""Observes the state of PostgreSQL itself."""
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -7,7 +7,7 @@ from tests.support.waiting import eventually
 
 
 async def until_blocked(connection: AsyncConnection) -> None:
-    """Returns once some session waits for a lock of another."""
+    """Returns once a session waits for another session's lock."""
 
     async def is_blocked() -> bool:
         return bool(await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))

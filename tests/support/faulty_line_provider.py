@@ -1,4 +1,4 @@
-"""line_provider on a real gRPC server, with faults that the tests choose. The worker calls nothing else of it."""
+"""line_provider on a real gRPC server, with only the calls that the worker makes, and faults that the tests choose."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -28,8 +28,8 @@ async def _at_once() -> None:
 class FaultyLineProvider(scores_pb2_grpc.ScoreServiceServicer, events_pb2_grpc.EventServiceServicer):
     """`answer` returns the response to ApplyScores, or the status code with which the call fails.
 
-    GetEvents lists `events`, after `before_listing`. Nothing is applied of any of them, and `requests` keeps the calls
-    of ApplyScores.
+    GetEvents awaits `before_listing` and then lists `events`, none of which has any applied ratings. `requests` records
+    the calls of ApplyScores.
     """
 
     address: str = ""
@@ -39,7 +39,7 @@ class FaultyLineProvider(scores_pb2_grpc.ScoreServiceServicer, events_pb2_grpc.E
     before_listing: Callable[[], Awaitable[None]] = _at_once
 
     async def serve(self, address: str = "127.0.0.1:0") -> grpc.aio.Server:
-        """Returns a started server, which reports SERVING whatever the faults."""
+        """Starts and returns a server, which reports SERVING regardless of the faults."""
         server = grpc.aio.server()
         scores_pb2_grpc.add_ScoreServiceServicer_to_server(self, server)
         events_pb2_grpc.add_EventServiceServicer_to_server(self, server)

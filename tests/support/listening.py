@@ -1,4 +1,4 @@
-"""A listener of GET /events/stream, as a browser's EventSource is one."""
+"""A client of GET /events/stream that behaves like a browser's EventSource."""
 
 import asyncio
 import json

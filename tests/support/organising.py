@@ -1,4 +1,4 @@
-"""Creating and changing events as organisers do, for tests of the whole system."""
+"""Creates and changes events as organisers do, for tests of the whole system."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 async def new_event(organiser: "EventServiceAsyncStub", admin: Metadata) -> int:
-    """Creates an event that can be rated for an hour, and returns its id."""
+    """Creates an event that is open for an hour, and returns its id."""
     now = datetime.now(UTC)
     request = events_pb2.CreateEventRequest(title="Opening night")
     request.starts_at.FromDatetime(now - timedelta(hours=2))
@@ -26,7 +26,7 @@ async def new_event(organiser: "EventServiceAsyncStub", admin: Metadata) -> int:
 async def move_deadline(
     organiser: "EventServiceAsyncStub", admin: Metadata, event_id: int, deadline: datetime | None = None
 ) -> None:
-    """Sets the event's deadline, which is now if none is given."""
+    """Sets the event's deadline, by default to now."""
     moved = Timestamp()
     moved.FromDatetime(deadline or datetime.now(UTC))
     mask = FieldMask(paths=["deadline"])

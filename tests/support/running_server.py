@@ -40,7 +40,7 @@ class RunningServer:
         return scores_pb2_grpc.ScoreServiceStub(self.channel)
 
     async def reports(self, status: int, *, service: str = "") -> None:
-        """Waits until the health service reports this status of the service."""
+        """Waits until the health service reports this status for the service."""
         stub: Any = health_pb2_grpc.HealthStub(self.channel)
         call = stub.Watch(health_pb2.HealthCheckRequest(service=service))
         while (await call.read()).status != status:
@@ -56,7 +56,7 @@ async def serving(
     credentials: grpc.ServerCredentials | None = None,
     trusting: grpc.ChannelCredentials | None = None,
 ) -> AsyncIterator[RunningServer]:
-    """A server on a free port, with TLS if there are credentials, and a client. Leaving it stops the server."""
+    """A server on a free port, with TLS if credentials are given, and a client. Leaving the context stops it."""
     engine = create_engine(database_url)
     server = LineProviderServer(
         engine,

@@ -1,6 +1,6 @@
-"""An issuer of tokens on a port of its own, which publishes its keys as issuers do and signs any claims.
+"""An issuer of tokens on its own port, which publishes its keys as real issuers do and signs any claims.
 
-It signs with another library than the one with which score_maker verifies.
+It signs with a different library from the one that score_maker verifies with.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ def ed25519(kid: str) -> Key:
 
 
 class ScriptedIssuer:
-    """An async context manager. It publishes `keys`, and `asked` counts the requests for them."""
+    """An async context manager. It publishes `keys`, and counts the requests for them in `asked`."""
 
     def __init__(self, *keys: Key) -> None:
         self.keys = list(keys)
@@ -57,12 +57,12 @@ class ScriptedIssuer:
         }
 
     def token(self, key: Key, algorithm: str = "RS256", *, header: dict[str, Any] | None = None, **changes: Any) -> str:
-        """A valid token of the subject "ann", with `changes` to its claims. A claim that is None is left out."""
+        """A valid token of the subject "ann", with `changes` to its claims. A claim set to None is omitted."""
         now = int(time.time())
         claims = {"iss": self.name, "aud": AUDIENCE, "sub": "ann", "iat": now, "exp": now + 600} | changes
         protected = {"alg": algorithm, "kid": key.kid} | (header or {})
         with warnings.catch_warnings():
-            # Issuers use EdDSA, which the library warns of because it has a successor.
+            # The library warns that EdDSA has a successor, but issuers still use it.
             warnings.simplefilter("ignore", SecurityWarning)
             return jws.serialize_compact(_without_none(protected), json.dumps(_without_none(claims)), key, [algorithm])
 

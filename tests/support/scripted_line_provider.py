@@ -1,4 +1,4 @@
-"""An EventService on a real gRPC server, whose events and outages the tests choose."""
+"""An EventService on a real gRPC server, with the events and outages that the tests choose."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def event(event_id: int, **fields: Any) -> events_pb2.Event:
-    """An event that is open for an hour, with these fields changed; times are given as datetime."""
+    """An event that is open for an hour, with these fields changed. Times are given as datetime."""
     now = datetime.now(UTC)
     times = {
         "starts_at": now - timedelta(hours=1),
@@ -35,10 +35,10 @@ def event(event_id: int, **fields: Any) -> events_pb2.Event:
 
 
 class ScriptedLineProvider(events_pb2_grpc.EventServiceServicer):
-    """Sends to its watchers what `put` was given, and counts them. GetEvent alone finds the events in `unannounced`.
+    """Sends events given to `put` to its watchers, and counts these in `watches`. Only GetEvent finds `unannounced`.
 
-    Calls with `admin_token` change the events by the contract's rules, or all fail with `refusal` (a code and details)
-    if that is set. Without `knows_batches` it follows an older version of the contract.
+    Calls with `admin_token` change the events by the contract's rules, or fail with `refusal` (a code and details) if
+    that is set. Without `knows_batches`, the service behaves like an older version of the contract.
     """
 
     admin_token = "a-token-of-line-provider"
@@ -63,13 +63,13 @@ class ScriptedLineProvider(events_pb2_grpc.EventServiceServicer):
         await self._server.start()
 
     async def stop(self) -> None:
-        """Stops serving; the next `start` listens at the same address."""
+        """Stops serving. The next `start` listens on the same address."""
         if self._server is not None:
             await self._server.stop(grace=None)
             self._server = None
 
     async def set_health(self, *, serving: bool) -> None:
-        """Changes the health that it reports, which is SERVING at first."""
+        """Sets the health that the server reports, which is SERVING at first."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         await self._health.set(health.OVERALL_HEALTH, status)
 
@@ -134,7 +134,7 @@ class ScriptedLineProvider(events_pb2_grpc.EventServiceServicer):
     async def ImportEvents(  # noqa: N802
         self, request: events_pb2.ImportEventsRequest, context: Context
     ) -> events_pb2.ImportEventsResponse:
-        """Reports a new row, one that exists already, and a bad one, whatever the file."""
+        """Reports one new, one existing and one invalid row, whatever the file."""
         await self._admit(context)
         self.imported.append(request)
         bad = events_pb2.BadRow(place="line 4", reason="title: is missing")
@@ -149,7 +149,7 @@ class ScriptedLineProvider(events_pb2_grpc.EventServiceServicer):
             await context.abort(*self.refusal)
 
     async def _changeable(self, event_id: int, context: Context) -> events_pb2.Event:
-        """A copy of the event with the next revision. Aborts if it cannot be changed."""
+        """Returns a copy of the event with the next revision. Aborts the call if the event cannot be changed."""
         if event_id not in self.events:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"event {event_id} does not exist")
         found = self.events[event_id]

@@ -1,4 +1,4 @@
-"""score_maker served over HTTP on a port of its own."""
+"""Serves score_maker over HTTP on its own port."""
 
 import asyncio
 import socket
@@ -15,16 +15,16 @@ from tests.support.scripted_line_provider import ScriptedLineProvider, event
 
 
 def changed(settings: Settings, **changes: Any) -> Settings:
-    """The settings with these changes, validated as those of the environment are: `model_copy` would not do that."""
+    """The settings with these changes, validated like those from the environment, which `model_copy` would not do."""
     return Settings(**{**settings.model_dump(), **changes})
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[AsyncClient]:
-    """A client, without cookies, of score_maker with these settings; leaving it stops the server."""
+    """A client without cookies of a score_maker with these settings. Leaving the context stops the server."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = Server(configured(settings))
-        # As a thread of its own would, but the tests share its loop: signals stay pytest's.
+        # Not `serve`, which would take over the signals from pytest: the server shares the tests' loop and main thread.
         task = asyncio.create_task(server._serve(sockets=[listening]))
         async with AsyncClient(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
             while not server.started:
@@ -40,6 +40,6 @@ async def serving(settings: Settings) -> AsyncIterator[AsyncClient]:
 def trusting(
     settings: Settings, line_provider: ScriptedLineProvider, issuer: ScriptedIssuer, **changes: Any
 ) -> AbstractAsyncContextManager[AsyncClient]:
-    """A client of score_maker that accepts the issuer's tokens; event 1 is open."""
+    """A client of a score_maker that accepts the issuer's tokens. Event 1 is open."""
     line_provider.put(event(1))
     return serving(changed(settings, **issuer.settings(), **changes))

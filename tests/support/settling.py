@@ -1,4 +1,4 @@
-"""Settles the outbox as arq_worker does, by the same functions; and counts what is written."""
+"""Settles the outbox with the same functions as arq_worker, and counts the rows that are written."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from tests.support.waiting import until
 
 
 async def count_written(engine: AsyncEngine) -> tuple[int, int]:
-    """How many scores and how many outbox messages there are."""
+    """The number of scores and the number of outbox messages."""
     async with engine.connect() as connection:
         row = (
             await connection.execute(
@@ -23,7 +23,7 @@ async def count_written(engine: AsyncEngine) -> tuple[int, int]:
 
 
 async def settle_all(engine: AsyncEngine, verdict: Verdict, reason: str | None = None) -> None:
-    """Settles every message of the outbox by the same verdict."""
+    """Settles every message of the outbox with the same verdict."""
     async with engine.begin() as connection:
         claim = await outbox.claim(connection, limit=10_000, lease=timedelta(minutes=1))
         decisions = [DecidedMessage(message, verdict, Reason(reason) if reason else None) for message in claim.messages]
@@ -31,7 +31,7 @@ async def settle_all(engine: AsyncEngine, verdict: Verdict, reason: str | None =
 
 
 async def until_queued(engine: AsyncEngine, messages: int = 1) -> None:
-    """Returns once the outbox has that many messages."""
+    """Returns once the outbox has this many messages."""
 
     async def queued() -> int:
         return (await count_written(engine))[1]

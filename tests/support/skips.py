@@ -1,14 +1,14 @@
-"""A plugin for pytest that keeps a skipped test from passing for one that has run.
+"""A pytest plugin that keeps a skipped test from being mistaken for one that passed.
 
 The last lines of a run name every test that did not run, and why. Under CI (the environment variable `CI`, as all CI
-services set it) such a test fails, unless tests/allowed_skips.toml names it with a reason: a green run there has run
-everything else.
+services set it) such a test fails, unless tests/allowed_skips.toml allows it with a reason. So a green run there has
+run every other test.
 
 Each `[[allowed]]` of that file has three keys, none of them empty:
 
 - `test`: a test's node id, or a file or folder for all tests in it, relative to the root of the repository;
-- `skipped_because`: a part of the reason that the test itself gives, so that no other cause is let through with it;
-- `allowed_because`: why CI may do without the test.
+- `skipped_because`: a part of the reason that the test itself gives, so that it may not be skipped for another one;
+- `allowed_because`: why CI can do without the test.
 """
 
 import os
@@ -50,7 +50,7 @@ class Skips:
         self.not_run: dict[str, list[str]] = defaultdict(list)
 
     def note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
-        """Records a skip, and turns it into a failure where it is not allowed."""
+        """Records a skip, and turns it into a failure if it is not allowed."""
         if not report.skipped or hasattr(report, "wasxfail"):
             return
         reason = _reason_of(report)
@@ -63,7 +63,7 @@ class Skips:
 
 
 def read_allowed(file: Path) -> list[AllowedSkip]:
-    """Raises pytest.UsageError where an entry is incomplete, or names a test that does not exist."""
+    """Raises pytest.UsageError if an entry is incomplete, or names a test that does not exist."""
     if not file.exists():
         return []
     root = file.parent.parent
@@ -82,7 +82,7 @@ def read_allowed(file: Path) -> list[AllowedSkip]:
 
 
 def _exists(root: Path, test: str) -> bool:
-    """Looks for the name in the file's text: which parameters a test has, only its collection would tell."""
+    """Looks for the name in the file's text, because only collecting the test would reveal its parameters."""
     path, *names = test.partition("[")[0].split("::")
     if not names:
         return (root / path).exists()
@@ -107,7 +107,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """A module that skips itself as it is imported has no tests to report."""
+    """Handles modules that skip themselves when imported, and so have no tests to report."""
     report = yield
     collector.config.stash[_SKIPS].note(report)
     return report
@@ -117,7 +117,7 @@ def pytest_make_collect_report(
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> Generator[None, None, None]:
-    """The outermost wrapper, so that these lines come after pytest's own summary, where nobody overlooks them."""
+    """Is the outermost wrapper, so that these lines come after pytest's own summary, where nobody overlooks them."""
     yield
     not_run = config.stash[_SKIPS].not_run
     if not_run:
@@ -127,13 +127,13 @@ def pytest_terminal_summary(
 
 
 def _reason_of(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """The reason as the test gives it, on one line."""
+    """The reason that the test gives, on one line."""
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return " ".join(reason.removeprefix("Skipped: ").split())
 
 
 def _listed(tests: list[str]) -> str:
-    """All of them; of a file with several, the file and their number."""
+    """All of the tests. Several tests of one file become the file and their number."""
     by_file: dict[str, list[str]] = defaultdict(list)
     for test in tests:
         by_file[test.partition("::")[0]].append(test)

@@ -1,4 +1,4 @@
-"""Submissions written to score_maker's database as the service writes them, without HTTP and group commit."""
+"""Writes submissions to score_maker's database as the service does, but without HTTP and group commit."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -16,18 +16,18 @@ def ahead() -> datetime:
 
 
 def rating(value: int | None, *, event_id: int = 1, rater_id: UUID | None = None) -> Submission:
-    """A submission on an open event, by a new rater unless one is given; without a value it is a withdrawal."""
+    """A submission on an open event, by a new rater unless one is given. Without a value it is a withdrawal."""
     return Submission(event_id=event_id, rater_id=rater_id or uuid4(), value=value, deadline=ahead())
 
 
 async def submit(engine: AsyncEngine, *submissions: Submission) -> list[Outcome]:
-    """The outcomes, in the order of the submissions, once all of them are committed in one transaction."""
+    """Commits the submissions in one transaction, and returns their outcomes in the same order."""
     async with engine.begin() as connection:
         return await accept.submit(connection, submissions)
 
 
 async def outbox_rows(engine: AsyncEngine) -> list[tuple[int, int | None, int]]:
-    """Event, value and version of each message, in the order in which they were written."""
+    """Event, value and version of each message, in the order of writing."""
     async with engine.connect() as connection:
         rows = await connection.execute(text("SELECT event_id, value, version FROM scores_outbox ORDER BY id"))
         return [(row.event_id, row.value, row.version) for row in rows]

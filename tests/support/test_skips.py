@@ -1,4 +1,4 @@
-"""The plugin that reports skipped tests, in runs of pytest inside of these tests."""
+"""The plugin that reports skipped tests, in runs of pytest within these tests."""
 
 from pathlib import Path
 
@@ -36,8 +36,8 @@ ALLOWED = """
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A folder with tests of which one runs and three are skipped, outside of CI unless the test says otherwise."""
-    # Only the plugin under test: the others have settings and fixtures of their own.
+    """A folder with one test that runs and three that are skipped; not under CI unless the test sets it."""
+    # Loads only the plugin under test, because the others bring their own settings and fixtures.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.delenv("CI", raising=False)
     pytester.makepyfile(test_skipping=SKIPPING)
@@ -54,7 +54,7 @@ def allow(project: pytest.Pytester, *skips: tuple[str, str]) -> None:
     (project.path / "tests" / "allowed_skips.toml").write_text(entries)
 
 
-def test_a_run_by_hand_is_green_and_its_last_lines_name_each_skipped_test_with_its_reason(
+def test_a_run_outside_ci_is_green_and_ends_with_each_skipped_test_and_its_reason(
     project: pytest.Pytester,
 ) -> None:
     result = run(project)
@@ -72,7 +72,7 @@ def test_a_skipped_test_fails_under_ci(project: pytest.Pytester, monkeypatch: py
     monkeypatch.setenv("CI", ci)
     result = run(project)
     assert result.ret == 1
-    # A test that a fixture has skipped fails as its set-up does.
+    # A test that is skipped by a fixture fails in its set-up.
     result.assert_outcomes(passed=1, errors=3)
     result.stdout.fnmatch_lines(["*test_of_a_page was skipped: there is no browser. Under CI every test runs*"])
 
@@ -83,7 +83,7 @@ def test_ci_can_be_switched_off(project: pytest.Pytester, monkeypatch: pytest.Mo
     assert run(project).ret == 0
 
 
-def test_a_skip_that_is_allowed_for_the_reason_it_gives_does_not_fail_under_ci(
+def test_a_skip_that_is_allowed_for_its_reason_does_not_fail_under_ci(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI", "true")
@@ -112,7 +112,7 @@ def test_a_module_that_skips_itself_fails_under_ci(project: pytest.Pytester, mon
     result.stdout.fnmatch_lines(["*test_optional.py was skipped: no Helm. Under CI every test runs*"])
 
 
-def test_a_test_that_is_expected_to_fail_is_not_one_that_did_not_run(
+def test_an_expected_failure_does_not_count_as_a_skip(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI", "true")
@@ -138,16 +138,14 @@ def test_a_test_that_is_expected_to_fail_is_not_one_that_did_not_run(
         ('test = "test_skipping.py"\nskipped_because = "x"\nallowed_because = "y"\nmore = 1', "more"),
     ],
 )
-def test_an_entry_that_is_incomplete_or_out_of_date_stops_the_run(
-    project: pytest.Pytester, entry: str, trouble: str
-) -> None:
+def test_an_incomplete_or_outdated_entry_stops_the_run(project: pytest.Pytester, entry: str, trouble: str) -> None:
     (project.path / "tests" / "allowed_skips.toml").write_text(f"[[allowed]]\n{entry}\n")
     result = run(project)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*{trouble}*"])
 
 
-def test_each_reason_that_is_allowed_here_is_one_that_its_test_still_gives() -> None:
+def test_every_allowed_reason_is_still_given_by_its_test() -> None:
     allowed = read_allowed(ROOT / ALLOWED_SKIPS)
     assert allowed
     for skip in allowed:

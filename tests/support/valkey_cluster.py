@@ -22,11 +22,11 @@ NODES = 3
 
 
 class ValkeyCluster:
-    """An async context manager; its log and its data lie in `folder`."""
+    """An async context manager that keeps the cluster's logs and data in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._addresses = [Address.free() for _ in range(NODES)]
-        # Where the nodes talk to each other.
+        # The ports on which the nodes communicate with each other.
         self._buses = [Address.free() for _ in range(NODES)]
         self._processes = [
             Process(
@@ -46,7 +46,7 @@ class ValkeyCluster:
 
     @property
     def url(self) -> str:
-        """The URL of the cluster, by one of its nodes."""
+        """The URL of the cluster, which names one of its nodes."""
         return f"redis+cluster://{self._addresses[0]}"
 
     async def __aenter__(self) -> Self:
@@ -69,13 +69,13 @@ class ValkeyCluster:
         return [{key.decode() for key in await self._ask(address, "KEYS", "*")} for address in self._addresses]
 
     async def move(self, key: str) -> None:
-        """Gives the slot of the key to another node, without the keys in it, as after a failover that lost them."""
+        """Moves the slot of the key to another node and drops the keys in it, like a failover that loses them."""
         slot = key_slot(key.encode())
         owner = next(number for number, slots in enumerate(self._shares()) if slot in slots)
         heir = await self._ask(self._addresses[(owner + 1) % NODES], "CLUSTER", "MYID")
         for name in await self._ask(self._addresses[owner], "CLUSTER", "GETKEYSINSLOT", slot, 1_000):
             await self._ask(self._addresses[owner], "DEL", name)
-        # The new owner is told first, so that no node ever sees the slot without one.
+        # The new owner gets the command first, so that the slot has an owner at every moment.
         for number in (owner + 1, owner + 2, owner):
             await self._ask(self._addresses[number % NODES], "CLUSTER", "SETSLOT", slot, "NODE", heir)
 

@@ -1,4 +1,4 @@
-"""Waiting for what other tasks and processes do. The seconds only bound how long a failing test takes to say so."""
+"""Waits for the effects of other tasks and processes. The time limits only matter to a test that fails."""
 
 import asyncio
 import inspect
@@ -7,14 +7,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# A fixture that, when called, waits for something or asserts it.
+# The type of a fixture that is called to wait for a condition or to assert it.
 Check = Callable[[], Awaitable[None]]
 
 _POLL_SECONDS = 0.02
 
 
 async def eventually(condition: Callable[[], Awaitable[bool] | bool], *, within: float = 30) -> None:
-    """Returns once the condition holds. Raises TimeoutError."""
+    """Returns once the condition holds. Raises TimeoutError if that takes too long."""
     async with asyncio.timeout(within):
         while True:
             holds = condition()
@@ -24,7 +24,7 @@ async def eventually(condition: Callable[[], Awaitable[bool] | bool], *, within:
 
 
 async def until(read: Callable[[], Awaitable[T]], accepts: Callable[[T], bool], *, within: float = 30) -> T:
-    """The first value that is accepted. Raises AssertionError with the last one that was not."""
+    """Returns the first value that is accepted. Raises AssertionError with the last value if none is in time."""
     value = await read()
     try:
         async with asyncio.timeout(within):

@@ -1,4 +1,4 @@
-"""Either database restored from a backup that is older than the other: what it has lost comes back from there."""
+"""Either database is restored from an older backup, and recovers its lost ratings from the other one."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ Ratings = dict[tuple[int, UUID], int | None]
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """Another one than the other tests', since a restored database has forgotten what they did."""
+    """Its own system, since restoring a database would undo what other tests did."""
     async with System(tmp_path_factory.mktemp("restored"), settings=MANY_RATERS, events=None) as system:
         yield system
 
@@ -58,7 +58,7 @@ async def applied(engine: AsyncEngine, *event_ids: int) -> Ratings:
 
 
 async def reconciled(system: System) -> None:
-    """As an operator does it: `arq-worker reconcile` again and again until nothing differs."""
+    """Runs `arq-worker reconcile` until nothing differs, as an operator would."""
     settings = {
         "ARQ_WORKER_DATABASE_URL": system.arq_worker_database_url,
         "ARQ_WORKER_REDIS_URL": system.valkey.url,
@@ -71,14 +71,14 @@ async def reconciled(system: System) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, command, "reconcile", env=os.environ | settings, stdout=asyncio.subprocess.PIPE
         )
-        told = (await process.communicate())[0].decode()
-        assert "events compared" in told
+        output = (await process.communicate())[0].decode()
+        assert "events compared" in output
         return process.returncode == 0
 
     await eventually(nothing_differs, within=60)
 
 
-async def test_what_score_maker_has_lost_is_learnt_from_line_provider(
+async def test_ratings_that_score_maker_has_lost_are_recovered_from_line_provider(
     system: System,
     organiser: "EventServiceAsyncStub",
     admin: Metadata,
@@ -89,8 +89,8 @@ async def test_what_score_maker_has_lost_is_learnt_from_line_provider(
     tmp_path: Path,
 ) -> None:
     event, other_event = await new_event(organiser, admin), await new_event(organiser, admin)
-    changing, withdrawing, silent, new, speaking_again, newly_speaking_again = (uuid4() for _ in range(6))
-    await rate(scores_database, {(event, rater): 3 for rater in (changing, withdrawing, silent, speaking_again)})
+    changing, withdrawing, silent, new, rating_again, new_and_rating_again = (uuid4() for _ in range(6))
+    await rate(scores_database, {(event, rater): 3 for rater in (changing, withdrawing, silent, rating_again)})
     await rate(scores_database, {(other_event, silent): 2, (other_event, changing): 4})
     await everything_settled()
     await back_up(system.score_maker_database_url, tmp_path / "score_maker.dump")
@@ -99,9 +99,9 @@ async def test_what_score_maker_has_lost_is_learnt_from_line_provider(
         (event, changing): 5,
         (event, withdrawing): None,
         (event, new): 1,
-        (event, speaking_again): 5,
-        (event, newly_speaking_again): 5,
-        # Neither count nor sum of the other event tell of these.
+        (event, rating_again): 5,
+        (event, new_and_rating_again): 5,
+        # These change neither the count nor the sum of the other event's ratings.
         (other_event, silent): 4,
         (other_event, changing): 2,
     }
@@ -114,8 +114,8 @@ async def test_what_score_maker_has_lost_is_learnt_from_line_provider(
     await system.arq_worker.stop()
     await restore(system.score_maker_database_url, tmp_path / "score_maker.dump")
     assert (event, new) not in await confirmed(scores_database)
-    # The worker is not back yet: nothing was repaired when they spoke.
-    again: Ratings = {(event, speaking_again): 2, (event, newly_speaking_again): 2}
+    # The worker is still stopped, so these are submitted before anything is repaired.
+    again: Ratings = {(event, rating_again): 2, (event, new_and_rating_again): 2}
     await rate(scores_database, again)
     await system.arq_worker.start()
     await system.score_maker.start()
@@ -128,7 +128,7 @@ async def test_what_score_maker_has_lost_is_learnt_from_line_provider(
     await both_databases_agree()
 
 
-async def test_what_line_provider_has_lost_is_sent_to_it_again(
+async def test_ratings_that_line_provider_has_lost_are_requeued(
     system: System,
     organiser: "EventServiceAsyncStub",
     admin: Metadata,

@@ -1,4 +1,4 @@
-"""What each database role may do is declared here; whatever else there is to do is tried, and refused."""
+"""Each database role has exactly the rights declared here; every other statement is attempted and refused."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """The name of the System's property with its URL, and what it may do with which tables of its own database."""
+    """The property of System that holds the role's URL, and the role's rights on each table of its own database."""
 
     url: str
     rights: dict[str, set[str]]
@@ -41,7 +41,7 @@ ROLES = {
             "throughput": {"SELECT", "INSERT", "UPDATE", "DELETE"},
         },
     ),
-    # It settles what was accepted, and cannot tell whose an id is.
+    # The worker settles scores, and cannot read which account a rater id belongs to.
     "arq_worker": Role(
         "arq_worker_database_url",
         {
@@ -55,14 +55,14 @@ ROLES = {
     ),
 }
 
-# Neither the role nor the database need be known to the other service's server.
+# The other service's server need not have the role or the database at all.
 REFUSALS = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InsufficientPrivilegeError,
     asyncpg.InvalidCatalogNameError,
 )
 
-# What would let a role out of its database or past its rights.
+# Statements that would let a role escape its database or exceed its rights.
 FORBIDDEN = (
     "CREATE TABLE smuggled (id int)",
     "CREATE TEMPORARY TABLE smuggled (id int)",
@@ -96,7 +96,7 @@ async def connect(url: str) -> "asyncpg.Connection[Any]":
 
 
 async def attempt(connection: "asyncpg.Connection[Any]", statement: str) -> bool:
-    """Whether the role may do it; it is undone."""
+    """Returns whether the role may run the statement, which is rolled back."""
     transaction = connection.transaction()
     await transaction.start()
     try:
@@ -108,9 +108,7 @@ async def attempt(connection: "asyncpg.Connection[Any]", statement: str) -> bool
     return True
 
 
-async def test_a_role_has_the_rights_that_are_declared_and_no_more(
-    role: Role, connection: "asyncpg.Connection[Any]"
-) -> None:
+async def test_a_role_has_exactly_the_declared_rights(role: Role, connection: "asyncpg.Connection[Any]") -> None:
     tables = await connection.fetch(
         "SELECT c.oid, relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace "
         "WHERE nspname = 'public' AND relkind IN ('r', 'p', 'v', 'm', 'f')"
@@ -146,11 +144,11 @@ async def test_a_role_has_the_rights_that_are_declared_and_no_more(
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)
-async def test_a_role_gets_no_further(connection: "asyncpg.Connection[Any]", statement: str) -> None:
+async def test_a_role_cannot_exceed_its_rights(connection: "asyncpg.Connection[Any]", statement: str) -> None:
     assert not await attempt(connection, statement)
 
 
-async def test_no_role_enters_another_database(system: System, role: Role) -> None:
+async def test_no_role_can_connect_to_the_other_services_database(system: System, role: Role) -> None:
     own = make_url(getattr(system, role.url))
     assert own.username is not None
     for server in (system.line_provider_postgres, system.score_maker_postgres):

@@ -1,7 +1,7 @@
-"""What would let the databases be distributed by event: every key and every statement that carries the event.
+"""The databases can be distributed by event, because every key and every statement names the event.
 
-The statements are those that the running system sends. What goes across events is listed with its reason: nothing is
-added to it unnoticed.
+The statements are those that the running system sends. Those that span events are listed with their reasons, so that
+none is added unnoticed.
 """
 
 import asyncio
@@ -19,24 +19,24 @@ from devstack.statement_log import Statement, StatementLog
 from devstack.system import MANY_RATERS, System
 from tests.support.waiting import eventually
 
-# The tables with a row, or several, for each event.
+# The tables that hold one or more rows for each event.
 BY_EVENT = frozenset({"scores", "scores_outbox", "final_results", "applied_scores"})
 
-# What a statement that goes across events begins with, and why it does.
+# How each statement that spans events begins, and why it spans them.
 ACROSS_EVENTS = {
-    "WITH due AS ( SELECT event_id, id FROM scores_outbox": "the relay claims what is due, whichever event it is of",
-    "SELECT min(next_attempt_at) - now() FROM scores_outbox": "the relay sleeps until something is due",
-    "SELECT count(*) AS messages": "how much waits, for operators",
-    "SELECT id, event_id, rater_id, value, version, accepted_at, now() - accepted_at AS age": "what is stuck, the same",
-    "SELECT scores.event_id, scores.rater_id, scores.value": "a rater's own list, across the events that they rated",
-    "SELECT event_id FROM scores WHERE rater_id": "a rater is forgotten in all events",
+    "WITH due AS ( SELECT event_id, id FROM scores_outbox": "the relay claims due messages of any event",
+    "SELECT min(next_attempt_at) - now() FROM scores_outbox": "the relay sleeps until the next message is due",
+    "SELECT count(*) AS messages": "operators see how many messages wait",
+    "SELECT id, event_id, rater_id, value, version, accepted_at, now() - accepted_at AS age": "and which are stuck",
+    "SELECT scores.event_id, scores.rater_id, scores.value": "a rater lists all of their own ratings",
+    "SELECT event_id FROM scores WHERE rater_id": "an erasure covers all events of a rater",
     "WITH standing AS ( SELECT event_id, rater_id FROM scores JOIN forgotten_raters": "the same",
 }
 
 
 @pytest.fixture(scope="module")
 async def statements(tmp_path_factory: pytest.TempPathFactory) -> list[Statement]:
-    """What both databases are asked by a system that is used in all ways that raters and operators have."""
+    """The statements that both databases receive while raters and operators use the system in every way."""
     data: Path = tmp_path_factory.mktemp("captured")
     async with (
         System(data, settings=MANY_RATERS) as system,
@@ -72,23 +72,23 @@ async def use(system: System) -> None:
             (await rater.get(path, headers=operator)).raise_for_status()
 
 
-async def test_every_statement_carries_the_event_or_is_known_to_go_across_events(statements: list[Statement]) -> None:
+async def test_every_statement_names_the_event_or_is_listed_as_spanning_events(statements: list[Statement]) -> None:
     asked = {each.text for each in statements if any(table in each.text for table in BY_EVENT)}
-    across = {each for each in asked if not carries_event(each)}
+    across = {each for each in asked if not names_event(each)}
     unexpected = {each for each in across if reason_of(each) is None}
     assert not unexpected
-    # The list is of what is, not of what was.
+    # The list has no outdated entries either.
     assert {reason for each in across if (reason := reason_of(each))} == set(ACROSS_EVENTS)
 
 
-async def test_what_a_rating_passes_through_carries_the_event(statements: list[Statement]) -> None:
-    """The other test would pass with nothing captured."""
+async def test_the_statements_of_a_rating_were_captured_and_name_the_event(statements: list[Statement]) -> None:
+    """Is needed because the test above would also pass if no statements were captured."""
     asked = [each.text for each in statements]
     for part in ("INSERT INTO scores ", "INSERT INTO applied_scores", "DELETE FROM scores_outbox", "UPDATE scores "):
-        assert any(part in each and carries_event(each) for each in asked), part
+        assert any(part in each and names_event(each) for each in asked), part
 
 
-async def test_every_unique_key_carries_the_event(system: System) -> None:
+async def test_every_unique_key_includes_the_event(system: System) -> None:
     keys = text("""
         SELECT indrelid::regclass::text AS of_table, array_agg(attname::text) AS columns
         FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey::smallint[])
@@ -110,21 +110,21 @@ def reason_of(statement: str) -> str | None:
     return next((beginning for beginning in ACROSS_EVENTS if statement.startswith(beginning)), None)
 
 
-def carries_event(statement: str) -> bool:
-    """Whether wherever the statement reads or writes one of the tables, it says of which event."""
+def names_event(statement: str) -> bool:
+    """Returns whether the statement names the event wherever it reads or writes one of the tables."""
     tables = sqlglot.parse_one(statement, read="postgres").find_all(exp.Table)
-    return all(any(_naming_event(_scope_of(table))) for table in tables if table.name in BY_EVENT)
+    return all(any(_parts_naming_event(_scope_of(table))) for table in tables if table.name in BY_EVENT)
 
 
 def _scope_of(part: exp.Expr) -> exp.Expr:
-    """The query or the change that it is directly in."""
+    """The innermost query or change that contains this part."""
     scope = part.find_ancestor(exp.Select, exp.Update, exp.Delete, exp.Insert)
     assert scope is not None
     return scope
 
 
-def _naming_event(scope: exp.Expr) -> Iterator[bool]:
-    """For each part of it that may say so, whether it says of which event."""
+def _parts_naming_event(scope: exp.Expr) -> Iterator[bool]:
+    """Yields, for each part of the scope that may name the event, whether it does."""
     if isinstance(scope, exp.Insert):
         yield _is_event(*scope.this.expressions)
     for equality in scope.find_all(exp.EQ):

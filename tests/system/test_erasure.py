@@ -1,4 +1,4 @@
-"""The erasure of a rater through the whole system."""
+"""Erasing a rater, through the whole system."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -32,7 +32,7 @@ async def reconciler(system: System) -> AsyncIterator[Reconciler]:
     await engine.dispose()
 
 
-async def test_erasure_withdraws_a_raters_open_ratings_and_the_others_count_on_without_an_owner(
+async def test_erasure_withdraws_open_ratings_and_anonymises_the_others_which_still_count(
     rater: AsyncClient,
     organiser: "EventServiceAsyncStub",
     admin: Metadata,
@@ -74,7 +74,7 @@ async def test_erasure_withdraws_a_raters_open_ratings_and_the_others_count_on_w
         assert (await rater.get(f"/events/{closed}", headers=headers)).json()["my_score"] is None
         assert (await rater.delete("/scores", headers=headers)).json() == {"withdrawn": 0, "anonymised": 0}
 
-    # The person who comes back, even with the old cookie, is a new rater.
+    # A person who returns, even with the old cookie, is a new rater.
     anew = await rate(rater, 2, event_id=still_open, headers=WAIT | old_cookie)
     assert (anew.status_code, anew.json()["version"]) == (201, 1)
     await everything_settled()
@@ -91,7 +91,7 @@ async def test_the_worker_finishes_an_erasure_that_score_maker_has_only_recorded
 ) -> None:
     event_id = await new_event(organiser, admin)
     assert (await rate(rater, 5, event_id=event_id, headers=WAIT)).status_code == 201
-    # As if score_maker had died as soon as it had recorded the request.
+    # As if score_maker had died right after recording the request.
     async with scores_database.begin() as connection:
         await connection.execute(
             text("""

@@ -1,4 +1,4 @@
-"""Several workers on one outbox: each rating settled once, nothing lost, nobody in anybody's way."""
+"""Several workers on one outbox settle each rating once, lose none, and do not block each other."""
 
 import asyncio
 import random
@@ -26,12 +26,12 @@ ROUNDS = 5
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """One of its own: what others did before is not counted."""
+    """Its own system, so that messages of other tests are not counted."""
     async with System(tmp_path_factory.mktemp("many_workers"), settings=MANY_RATERS) as system:
         yield system
 
 
-async def test_eight_workers_settle_a_full_outbox_once_each_and_without_a_deadlock(
+async def test_eight_workers_settle_each_message_of_a_full_outbox_once_without_a_deadlock(
     system: System,
     rater: AsyncClient,
     scores_database: AsyncEngine,
@@ -61,18 +61,18 @@ async def test_eight_workers_settle_a_full_outbox_once_each_and_without_a_deadlo
         expected |= {(submission.event_id, submission.rater_id): submission.value for submission in round_}
         async with scores_database.begin() as connection:
             outcomes = await accept.submit(connection, round_)
-        # The others say again what their rater has said of that event before.
+        # The other submissions repeat the value that their rater has already given the event.
         accepted += sum(1 for outcome in outcomes if isinstance(outcome, Score))
 
     async with AsyncExitStack() as stack:
         workers = [system.another_worker(f"arq_worker_{number}") for number in range(8)]
         await asyncio.gather(*(stack.enter_async_context(worker) for worker in workers))
         await everything_settled()
-    # They have stopped: each has said all that it did.
+    # The workers have stopped, so each has logged everything that it settled.
     settled = [_settled(worker.output()) for worker in workers]
     await system.arq_worker.start()
 
-    # Each message was settled by one worker, and more than one of them had some.
+    # Each message was settled by one worker, and more than one worker settled some.
     assert sum(settled) == accepted
     assert sum(1 for count in settled if count) > 1
     ours = text("SELECT event_id, rater_id, confirmed_value, state FROM scores WHERE rater_id = ANY(:raters)")
@@ -88,6 +88,6 @@ async def test_eight_workers_settle_a_full_outbox_once_each_and_without_a_deadlo
 
 
 def _settled(log: str) -> int:
-    """How many messages a worker says it has settled."""
+    """The number of messages that a worker has logged as settled."""
     lines = [line for line in log.splitlines() if " settled " in line]
     return sum(int(line.split("messages=")[1].split()[0]) for line in lines)

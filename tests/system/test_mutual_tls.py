@@ -16,7 +16,7 @@ from tests.support.waiting import Check
 
 
 def issue(ca: trustme.CA, name: str, folder: Path) -> tuple[str, str]:
-    """The paths of a certificate and its key."""
+    """Issues a certificate, and returns the paths of the certificate and its key."""
     certificate = ca.issue_cert(name)
     paths = folder / f"{name}.crt", folder / f"{name}.key"
     certificate.cert_chain_pems[0].write_to_path(str(paths[0]))
@@ -41,7 +41,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
         yield system
 
 
-async def test_ratings_and_events_pass_between_services_that_trust_each_others_certificates(
+async def test_ratings_and_events_pass_between_services_with_trusted_certificates(
     system: System, rater: AsyncClient, everything_settled: Check, both_databases_agree: Check
 ) -> None:
     (event,) = (await rater.get("/events", params={"phase": "open", "limit": 1})).json()["events"]
@@ -55,7 +55,7 @@ async def test_ratings_and_events_pass_between_services_that_trust_each_others_c
     assert (await rater.post("/ops/events", json=made, headers=operators)).status_code == 201
 
 
-async def test_a_client_without_a_certificate_is_refused_although_its_token_is_valid(system: System) -> None:
+async def test_a_client_without_a_certificate_is_refused_even_with_a_valid_token(system: System) -> None:
     metadata = (("authorization", f"Bearer {system.admin_token}"),)
     request = events_pb2.CancelEventRequest(event_id=1)
     async with grpc.aio.insecure_channel(system.grpc_address) as channel:

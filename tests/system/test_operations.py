@@ -1,4 +1,4 @@
-"""The operators' API over the whole system: it shows what happens, and its changes take effect in line_provider."""
+"""The operators' API on the whole system: it shows the saga, and its changes take effect in line_provider."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ async def operators(system: System) -> AsyncIterator[AsyncClient]:
 
 @pytest.fixture
 async def event_id(operators: AsyncClient) -> int:
-    """The id of a new event that is open."""
+    """The id of a new open event."""
     return await add(operators)
 
 
@@ -55,7 +55,7 @@ async def test_operators_see_ratings_wait_and_settle(
 ) -> None:
     await everything_settled()
     await system.arq_worker.stop()
-    # A worker records all that it has settled before it stops.
+    # A worker records its throughput before it stops.
     before = hour(await saga(operators), "applied")
     await rate_by_new_raters(operators, 5, event_id=event_id)
 

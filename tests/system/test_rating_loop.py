@@ -1,4 +1,4 @@
-"""A rating on its whole way through the system, over the real ports."""
+"""A rating's whole way through the system, over the real ports."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 async def until_decided(rater: AsyncClient, event_id: int) -> dict[str, Any]:
-    """The rater's score of the event once line_provider has decided."""
+    """Returns the rater's score of the event once it is settled."""
 
     async def score() -> dict[str, Any]:
         found: dict[str, Any] = (await rater.get(f"/events/{event_id}/score")).json()
         return found
 
-    # A worker that died still holds the lease of its batch, which has to run out first.
+    # The lease of a dead worker on its batch has to expire first.
     return await until(score, lambda score: bool(score["state"] != "pending"), within=90)
 
 
@@ -37,7 +37,7 @@ async def until_shown(rater: AsyncClient, event_id: int, **expected: Any) -> Non
 
 
 async def until_listed(rater: AsyncClient, event_id: int) -> None:
-    """Returns once the watch has brought the event. A read of the event itself would ask line_provider for it."""
+    """Returns once the watch has delivered the event. Reading the event itself would fetch it from line_provider."""
 
     async def newest() -> set[int]:
         listing = (await rater.get("/events", params={"sort": "newest", "limit": 10})).json()
@@ -46,7 +46,7 @@ async def until_listed(rater: AsyncClient, event_id: int) -> None:
     await until(newest, lambda event_ids: event_id in event_ids)
 
 
-async def test_the_demo_is_the_104_matches_of_a_world_cup_that_is_under_way(rater: AsyncClient) -> None:
+async def test_the_demo_has_the_104_matches_of_a_world_cup_in_progress(rater: AsyncClient) -> None:
     matches = (await rater.get("/events")).json()
     demo = [event for event in matches["events"] if event["description"].startswith("World Cup 2026")]
     assert len(demo) == 104
@@ -99,7 +99,7 @@ async def test_a_rating_of_an_event_that_is_cancelled_before_it_is_applied_is_co
     assert (refused.status_code, refused.json()["type"]) == (410, "/problems/event-cancelled")
 
 
-async def test_a_first_rating_of_an_event_that_is_closed_before_it_is_applied_leaves_none(
+async def test_a_first_rating_of_an_event_that_is_closed_before_it_is_applied_leaves_no_rating(
     system: System, rater: AsyncClient, organiser: "EventServiceAsyncStub", admin: Metadata, both_databases_agree: Check
 ) -> None:
     event_id = await new_event(organiser, admin)
@@ -155,7 +155,7 @@ async def test_ratings_are_settled_and_shown_while_valkey_is_unreachable(
     await until_shown(rater, event_id, status="LOW_SCORE")
 
 
-async def test_an_acknowledged_rating_survives_the_death_of_every_process(
+async def test_an_acknowledged_rating_survives_a_crash_of_every_process(
     system: System, rater: AsyncClient, organiser: "EventServiceAsyncStub", admin: Metadata, both_databases_agree: Check
 ) -> None:
     event_id = await new_event(organiser, admin)

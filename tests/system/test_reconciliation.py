@@ -1,4 +1,4 @@
-"""Both services' records held against each other: divergence is found and repaired, and results become final."""
+"""Comparing the records of both services: divergence is found and repaired, and results become final."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -32,7 +32,7 @@ Check = Callable[[], Awaitable[None]]
 
 @pytest.fixture
 async def worker_engine(system: System) -> AsyncIterator[AsyncEngine]:
-    """With the worker's rights and no more."""
+    """An engine with only the worker's rights."""
     engine = create_async_engine(system.arq_worker_database_url)
     yield engine
     await engine.dispose()
@@ -63,7 +63,7 @@ async def execute(engine: AsyncEngine, statement: str, **parameters: object) -> 
         await connection.execute(text(statement), parameters)
 
 
-async def test_ratings_that_line_provider_has_lost_are_sent_to_it_again(
+async def test_ratings_that_line_provider_has_lost_are_requeued(
     system: System,
     event_id: int,
     worker_engine: AsyncEngine,
@@ -81,7 +81,7 @@ async def test_ratings_that_line_provider_has_lost_are_sent_to_it_again(
     reconciler = Reconciler(worker_engine, line_provider)
     assert (await reconciler.run()).divergent == 0
 
-    # As if its database had been restored from a backup that was made before some of them.
+    # As if its database had been restored from a backup older than some of the ratings.
     lost = "DELETE FROM applied_scores WHERE event_id = :event_id AND (version = 2 OR rater_id > :some)"
     await execute(line_provider_database, lost, event_id=event_id, some=sorted(raters)[2_000])
     rebuild = """
@@ -101,7 +101,7 @@ async def test_ratings_that_line_provider_has_lost_are_sent_to_it_again(
     await both_databases_agree()
 
 
-async def test_ratings_that_line_provider_has_applied_are_confirmed_here_however_that_is_learnt(
+async def test_ratings_that_line_provider_has_applied_are_confirmed_here(
     event_id: int,
     worker_engine: AsyncEngine,
     line_provider: LineProviderClient,
@@ -113,7 +113,7 @@ async def test_ratings_that_line_provider_has_applied_are_confirmed_here_however
     await rate(scores_database, event_id, [rater], 4)
     await rate(scores_database, event_id, [rater], 2)
     await everything_settled()
-    # As if a rejection had been seen of what was applied.
+    # As if a rejection had been recorded for a rating that was applied.
     await execute(
         scores_database,
         """
@@ -133,7 +133,7 @@ async def test_ratings_that_line_provider_has_applied_are_confirmed_here_however
     await both_databases_agree()
 
 
-async def test_an_event_of_many_ratings_rests_after_it_was_added_up_unless_it_differed(
+async def test_an_event_of_many_ratings_has_a_cooldown_after_its_totals_agreed(
     event_id: int,
     worker_engine: AsyncEngine,
     line_provider: LineProviderClient,
@@ -142,7 +142,7 @@ async def test_an_event_of_many_ratings_rests_after_it_was_added_up_unless_it_di
     everything_settled: Check,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def have_line_provider_say(value: int) -> None:
+    async def set_line_providers_total(value: int) -> None:
         change = """
             UPDATE events
             SET score_sum = :value, histogram = :histogram, revision = revision + 1
@@ -162,15 +162,15 @@ async def test_an_event_of_many_ratings_rests_after_it_was_added_up_unless_it_di
     reconciler = Reconciler(worker_engine, line_provider)
     assert (await reconciler.run()).divergent == 0
 
-    await have_line_provider_say(5)
+    await set_line_providers_total(5)
     assert (await reconciler.run()).divergent == 0
     assert (await reconciler.run(every_rating=True)).divergent == 1
     assert (await reconciler.run()).divergent == 1
-    await have_line_provider_say(4)
+    await set_line_providers_total(4)
     assert (await reconciler.run()).divergent == 0
 
 
-async def test_a_result_becomes_final_once_nothing_is_undecided_and_is_immutable_then_in_both_services(
+async def test_a_result_becomes_final_once_all_is_settled_and_is_then_immutable_in_both_services(
     system: System,
     rater: AsyncClient,
     event_id: int,
@@ -214,7 +214,7 @@ async def test_a_result_becomes_final_once_nothing_is_undecided_and_is_immutable
     assert (await rater.get(f"/events/{event_id}")).json()["phase"] == "final"
 
 
-async def test_a_final_result_whose_finder_died_is_recorded_by_reconciliation(
+async def test_reconciliation_records_a_final_result_that_a_crashed_worker_left_unrecorded(
     event_id: int,
     organiser: "EventServiceAsyncStub",
     admin: Metadata,

@@ -1,7 +1,10 @@
-"""The saga against a small model: whatever is submitted, claimed, delivered, lost, repeated, settled and cancelled in
-whatever order, in the end every rating is decided, and both databases say what the model says.
+"""The saga against a small model.
 
-Both services' own use cases on real databases; only the network between them, where the faults are, is the test's.
+Ratings are submitted, claimed, delivered, lost, repeated and settled, and events are cancelled, in any order. In the
+end every rating is decided, and both databases agree with the model.
+
+The tests run both services' own use cases on real databases. Only the network between them, where the faults are, is
+simulated.
 """
 
 import asyncio
@@ -60,7 +63,7 @@ async def databases(postgres: Postgres) -> tuple[str, str]:
 
 @dataclass(eq=False)
 class Flight:
-    """A claimed batch, and line_provider's answers once they have arrived."""
+    """A claimed batch, and line_provider's decisions once they have arrived."""
 
     claim: Claim
     decisions: list[DecidedMessage] | None = None
@@ -100,7 +103,7 @@ class Saga(RuleBasedStateMachine):
 
     @rule(event=st.integers(0, EVENTS - 1), rater=st.sampled_from(RATERS), value=st.none() | st.integers(1, 5))
     def submit(self, event: int, rater: UUID, value: int | None) -> None:
-        """A rater's word; score_maker has not heard of a cancellation yet."""
+        """A rater submits, while score_maker does not know of any cancellation yet."""
 
         async def submit() -> Outcome:
             async with self.ours.begin() as connection:
@@ -109,21 +112,21 @@ class Saga(RuleBasedStateMachine):
                     connection, [Submission(event_id=event_id, rater_id=rater, value=value, deadline=None)]
                 )
             assert (outcome is Refusal.NOTHING_TO_WITHDRAW) == (value is None and before is None)
-            is_said_already = (
+            is_repetition = (
                 before is not None
                 and before.value == value
                 and (value is None or before.state in {State.PENDING, State.CONFIRMED})
             )
-            assert isinstance(outcome, Unchanged) == is_said_already
-            assert not is_said_already or outcome == Unchanged(before)  # type: ignore[arg-type]
+            assert isinstance(outcome, Unchanged) == is_repetition
+            assert not is_repetition or outcome == Unchanged(before)  # type: ignore[arg-type]
             return outcome
 
         event_id = self.event_ids[event]
         outcome = self.run(submit())
         if isinstance(outcome, Score):
-            words = self.submitted.setdefault((event_id, rater), [])
-            words.append(value)
-            assert (outcome.value, outcome.version, outcome.state) == (value, len(words), State.PENDING)
+            values = self.submitted.setdefault((event_id, rater), [])
+            values.append(value)
+            assert (outcome.value, outcome.version, outcome.state) == (value, len(values), State.PENDING)
 
     @rule(target=flights, limit=st.integers(1, 4), lease=st.sampled_from((LONG, timedelta(0))))
     def claim(self, limit: int, lease: timedelta) -> Any:
@@ -132,7 +135,7 @@ class Saga(RuleBasedStateMachine):
 
     @rule(flight=flights, reply_is_lost=st.booleans(), data=st.data())
     def deliver(self, flight: Flight, reply_is_lost: bool, data: st.DataObject) -> None:
-        """line_provider gets the batch in any order, perhaps not for the first time."""
+        """line_provider receives the batch in any order, perhaps not for the first time."""
         messages = data.draw(st.permutations(flight.claim.messages))
         decisions = self.run(self._apply(messages))
         if not reply_is_lost:
@@ -140,7 +143,7 @@ class Saga(RuleBasedStateMachine):
 
     @rule(flight=flights)
     def settle(self, flight: Flight) -> None:
-        """The worker acts on the answers that it has, perhaps once more, perhaps long after its lease."""
+        """The worker settles by the decisions that it received, perhaps repeatedly, perhaps long after its lease."""
         if flight.decisions is not None:
             self.run(self._settle(flight.claim, flight.decisions))
 
@@ -158,7 +161,7 @@ class Saga(RuleBasedStateMachine):
         self.cancelled.add(self.event_ids[event])
 
     @invariant()
-    def the_totals_are_those_of_what_is_applied(self) -> None:
+    def the_totals_are_those_of_the_applied_ratings(self) -> None:
         differing = """
             SELECT event_id FROM events
             LEFT JOIN (
@@ -169,7 +172,7 @@ class Saga(RuleBasedStateMachine):
         assert self.run(self._execute(self.theirs, differing)) == []
 
     @invariant()
-    def nothing_is_confirmed_that_was_not_applied(self) -> None:
+    def only_applied_ratings_are_confirmed(self) -> None:
         confirmed = self._confirmed()
         applied = self._applied()
         for key, (version, _) in confirmed.items():
@@ -186,7 +189,7 @@ class Saga(RuleBasedStateMachine):
             self.runner.close()
 
     def _heal(self) -> None:
-        """The relay, without faults, until there is nothing to do."""
+        """Runs the relay without faults until the outbox is empty."""
         self.leases_expire()
         while (claim := self.run(self._claim(100, LONG))).messages:
             self.run(self._settle(claim, self.run(self._apply(claim.messages))))
@@ -194,18 +197,18 @@ class Saga(RuleBasedStateMachine):
     def _check(self) -> None:
         rows = self.run(self._execute(self.ours, "SELECT event_id, rater_id, version, value, state FROM scores"))
         assert {(row.event_id, row.rater_id): row.version for row in rows} == {
-            key: len(words) for key, words in self.submitted.items()
+            key: len(values) for key, values in self.submitted.items()
         }
         confirmed = self._confirmed()
         assert confirmed == self._applied()
         for row in rows:
-            key, words = (row.event_id, row.rater_id), self.submitted[row.event_id, row.rater_id]
+            key, values = (row.event_id, row.rater_id), self.submitted[row.event_id, row.rater_id]
             assert row.state != "pending"
             assert row.value == confirmed.get(key, (0, None))[1]
             if row.state == "rejected":
                 assert row.event_id in self.cancelled
             else:
-                assert confirmed[key] == (len(words), words[-1])
+                assert confirmed[key] == (len(values), values[-1])
 
     def _confirmed(self) -> dict[Key, tuple[int, int | None]]:
         statement = "SELECT * FROM scores WHERE confirmed_version IS NOT NULL"
@@ -237,10 +240,10 @@ class Saga(RuleBasedStateMachine):
             for m in messages
         ]
         async with self.theirs.begin() as connection:
-            rulings = await apply_scores(connection, changes, high_score_from=Decimal(3))
+            results = await apply_scores(connection, changes, high_score_from=Decimal(3))
         return [
-            DecidedMessage(message, Verdict(ruling.verdict), None if ruling.reason is None else Reason(ruling.reason))
-            for message, ruling in zip(messages, rulings, strict=True)
+            DecidedMessage(message, Verdict(result.verdict), None if result.reason is None else Reason(result.reason))
+            for message, result in zip(messages, results, strict=True)
         ]
 
     async def _settle(self, claim: Claim, decisions: list[DecidedMessage]) -> None:
@@ -248,7 +251,7 @@ class Saga(RuleBasedStateMachine):
             await settle_decided(connection, claim.lease_token, decisions)
 
 
-def test_every_rating_is_decided_and_both_databases_agree_whatever_happens_on_the_way(
+def test_every_rating_is_decided_and_both_databases_agree_whatever_faults_occur(
     databases: tuple[str, str],
 ) -> None:
     Saga.ours_url, Saga.theirs_url = databases

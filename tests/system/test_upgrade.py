@@ -1,4 +1,4 @@
-"""The released version and this one side by side, as they are while an upgrade goes on: see docs/operations.md."""
+"""The released version and this one side by side, as during an upgrade: see docs/operations.md."""
 
 import io
 import os
@@ -17,7 +17,7 @@ from devstack.processes import Process
 from devstack.system import MANY_RATERS, System
 from tests.support.waiting import Check, eventually
 
-# What is in use. Releasing a version moves this to it, and from then on what only older versions need can go.
+# The version in use. Each release updates this; code that only older versions need can then be removed.
 RELEASED = "9089ea3bdac89b048bb79e6028a895523223ad8b"
 
 REPOSITORY = Path(__file__).parents[2]
@@ -38,20 +38,20 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory, released: Path) -> AsyncIterator[System]:
-    """Its processes run the released version, until a test removes PYTHONPATH from its settings."""
+    """A system whose processes run the released version, until a test removes PYTHONPATH from its settings."""
     packages = (released / "contracts" / "generated", *(released / part for part in PARTS[1:]))
     settings = {**MANY_RATERS, "PYTHONPATH": os.pathsep.join(map(str, packages))}
     async with System(tmp_path_factory.mktemp("upgraded"), settings=settings) as system:
         yield system
 
 
-async def test_each_part_is_replaced_while_the_others_are_still_of_the_released_version(
+async def test_each_part_can_be_replaced_while_the_others_still_run_the_released_version(
     system: System, everything_settled: Check, both_databases_agree: Check
 ) -> None:
     values = (1 + number % 5 for number in count())
 
     async def rate_through(*services: Process) -> None:
-        """One rating each, by new raters, of an event that is open; changed and withdrawn by the next service."""
+        """New raters each rate an open event through one service, and change and withdraw through the next."""
         urls = [addresses[service.name].local for service in services]
         for here, there in zip(urls, urls[1:] + urls[:1], strict=True):
             async with AsyncClient() as rater:
@@ -84,7 +84,7 @@ async def test_each_part_is_replaced_while_the_others_are_still_of_the_released_
     addresses["new_score_maker"] = Address.free()
     new_worker = system.another_worker("new_worker")
     async with system.another_score_maker("new_score_maker", addresses["new_score_maker"]) as new_score_maker:
-        # By the released worker alone, by both, by the new one alone.
+        # Settled by the released worker alone, by both, and by the new one alone.
         await rate_through(system.score_maker, new_score_maker)
         async with new_worker:
             await rate_through(system.score_maker, new_score_maker)
@@ -99,7 +99,7 @@ async def is_fresh(address: Address) -> bool:
         return not (await client.get(f"http://{address.local}/events")).json()["stale"]
 
 
-def test_the_contract_has_changed_in_no_way_that_breaks_who_speaks_the_released_one(released: Path) -> None:
+def test_the_contract_is_compatible_with_clients_and_servers_of_the_released_one(released: Path) -> None:
     breaking = subprocess.run(
         [Path(sys.executable).with_name("buf"), "breaking", "contracts", "--against", released / "contracts"],
         cwd=REPOSITORY,

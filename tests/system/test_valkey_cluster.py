@@ -1,4 +1,4 @@
-"""The whole system with a cluster of Valkey in place of the one."""
+"""The whole system on a Valkey cluster instead of a single server."""
 
 from collections.abc import AsyncIterator
 
@@ -34,7 +34,7 @@ async def test_cache_queue_and_limits_work_on_a_cluster(
 ) -> None:
     event = (await rater.get("/events", params={"phase": "open"})).json()["events"][0]
     path = f"/events/{event['event_id']}/score"
-    # Nobody knows yet whose the first one is.
+    # The first rating has no rater yet, so the limit of five per rater only counts from the second one.
     answers = [await rater.post(path, json={"score": 1 + number % 5}) for number in range(7)]
     assert [answer.status_code for answer in answers] == [202] * 6 + [429]
     await everything_settled()
@@ -47,12 +47,12 @@ async def test_cache_queue_and_limits_work_on_a_cluster(
         )
 
     await eventually(all_are_used)
-    # arq has no cluster in mind: each of its keys has to be where its queue is.
+    # arq does not support clusters: all of its keys have to be in the same slot as its queue.
     of_arq = {key for keys in await cluster.keys_by_node() for key in keys if "arq" in key or key.startswith(QUEUE)}
     assert {key_slot(key.encode()) for key in of_arq} == {key_slot(QUEUE.encode())}
 
 
-async def test_events_are_served_from_the_cluster_while_line_provider_is_away(
+async def test_events_are_served_from_the_cluster_while_line_provider_is_unreachable(
     system: System, rater: AsyncClient
 ) -> None:
     known = (await rater.get("/events", params={"limit": 100})).json()["events"]
@@ -65,7 +65,7 @@ async def test_events_are_served_from_the_cluster_while_line_provider_is_away(
     assert [event["event_id"] for event in served["events"]] == [event["event_id"] for event in known]
 
 
-async def test_the_worker_finds_its_queue_again_where_another_node_has_it(
+async def test_the_worker_finds_its_queue_after_it_moves_to_another_node(
     system: System, cluster: ValkeyCluster
 ) -> None:
     before = await cluster.keys_by_node()

@@ -1,4 +1,4 @@
-"""The cache of events in Redis: it holds all events of line_provider, or nothing."""
+"""The cache of events in Redis holds all of line_provider's events, or none."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from score_maker.events.cache import EventCache
 from tests.support.scripted_line_provider import event
 
 
-async def test_a_cache_that_was_flushed_is_never_taken_for_the_whole(redis: Redis) -> None:
+async def test_a_flushed_cache_is_never_read_as_complete(redis: Redis) -> None:
     cache = EventCache(redis)
     assert await cache.load() is None
     await cache.replace_all([event(1), event(2)])
@@ -18,21 +18,19 @@ async def test_a_cache_that_was_flushed_is_never_taken_for_the_whole(redis: Redi
     assert await cache.load() is None
 
 
-async def test_a_whole_new_cache_takes_the_place_of_the_old_one_at_once(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_new_cache_replaces_the_old_one_atomically(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("score_maker.events.cache._BATCH", 2)
     cache = EventCache(redis)
     await cache.replace_all([event(9)])
     seen: list[set[int]] = []
 
-    async def keep_looking() -> None:
+    async def keep_reading() -> None:
         while True:
             seen.append({each.event_id for each in await cache.load() or []})
 
-    looking = asyncio.create_task(keep_looking())
+    reading = asyncio.create_task(keep_reading())
     await cache.replace_all([event(each) for each in range(1, 8)])
-    looking.cancel()
+    reading.cancel()
     assert {each.event_id for each in await cache.load() or []} == set(range(1, 8))
     assert all(each in ({9}, set(range(1, 8))) for each in seen)
     assert {9} in seen
@@ -42,7 +40,7 @@ async def test_a_whole_new_cache_takes_the_place_of_the_old_one_at_once(
     assert {each.revision for each in await cache.load() or []} == {2}
 
 
-async def test_a_new_cache_of_which_redis_loses_a_part_is_never_taken_for_the_whole(
+async def test_a_new_cache_is_never_read_as_complete_when_redis_loses_part_of_it(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("score_maker.events.cache._BATCH", 1)
@@ -58,7 +56,7 @@ async def test_a_new_cache_of_which_redis_loses_a_part_is_never_taken_for_the_wh
     assert not await cache.store([])
 
 
-async def test_the_cache_keeps_the_newest_revision_whoever_comes_last(redis: Redis) -> None:
+async def test_the_cache_keeps_the_newest_revision_whichever_write_comes_last(redis: Redis) -> None:
     cache = EventCache(redis)
     await cache.replace_all([])
     assert await cache.load() == []

@@ -1,4 +1,4 @@
-"""The catalog: what is listed in which order, what pages show while events change, and what it tells of changes."""
+"""The catalog: order of its listings, paging while events change, and the changes that it reports."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ class Clock:
 
 
 def event(event_id: int, *, hours: int = 1, revision: int = 1, scores: tuple[int, ...] = (), **fields: object) -> Event:
-    """An event that is open for some hours from START on."""
+    """An event that is open for this many hours from START."""
     made = Event(
         event_id=event_id,
         title=f"Event {event_id}",
@@ -62,13 +62,13 @@ def changed(catalog: EventCatalog, after: int) -> list[int]:
     return [each.listed.event.event_id for each in catalog.changes(after, until=catalog.position, limit=1000)]
 
 
-def test_top_is_not_won_by_a_single_5() -> None:
+def test_a_single_rating_of_5_does_not_top_the_list() -> None:
     catalog = catalog_of(event(1, scores=(5,)), event(2, scores=(5,) * 80 + (4,) * 20), event(3), event(4, scores=(1,)))
     assert listed(catalog, Sort.AVERAGE) == [1, 2, 4, 3]
     assert listed(catalog, Sort.TOP) == [2, 1, 4, 3]
 
 
-def test_all_the_words_must_be_there_in_title_or_description() -> None:
+def test_a_search_requires_every_word_in_the_title_or_description() -> None:
     catalog = catalog_of(
         event(1, title="Мексика – ЮАР", description="Чемпионат мира, группа A"),
         event(2, title="Мексика – Корея", description="Чемпионат мира, группа A"),
@@ -78,7 +78,7 @@ def test_all_the_words_must_be_there_in_title_or_description() -> None:
     assert listed(catalog, which=Filter.matching(None, None, "юар корея")) == []
 
 
-def test_a_search_lists_many_events_in_the_same_order_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_orders_many_matches_the_same_way_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = catalog_of(*(event(event_id, hours=event_id % 7 - 3) for event_id in range(1, 40)))
     which = Filter.matching(None, Phase.OPEN, "event 1")
     few = [catalog.page(which, sort, limit=5, after=None) for sort in Sort]
@@ -87,7 +87,7 @@ def test_a_search_lists_many_events_in_the_same_order_as_few(monkeypatch: pytest
     assert all(len(page.events) == 5 for page in few)
 
 
-def test_an_event_is_open_at_its_deadline_and_closed_right_after_it() -> None:
+def test_an_event_is_open_at_its_deadline_and_closed_right_after() -> None:
     clock = Clock()
     catalog = catalog_of(event(1, hours=1), event(2, hours=2), clock=clock)
     position = catalog.position
@@ -102,7 +102,7 @@ def test_an_event_is_open_at_its_deadline_and_closed_right_after_it() -> None:
     assert changed(catalog, position) == [1]
 
 
-def test_an_older_revision_that_comes_late_changes_nothing() -> None:
+def test_a_late_older_revision_is_ignored() -> None:
     catalog = catalog_of(event(1, revision=3, title="New"))
     position = catalog.position
     catalog.put(event(1, revision=2, title="Old"))
@@ -110,14 +110,14 @@ def test_an_older_revision_that_comes_late_changes_nothing() -> None:
     assert (listed(catalog, which=Filter.matching(None, None, "new")), catalog.position) == ([1], position)
 
 
-def test_a_whole_new_catalog_tells_only_of_what_differs() -> None:
+def test_replacing_the_catalog_reports_only_the_events_that_differ() -> None:
     catalog = catalog_of(event(1), event(2), event(3))
     position = catalog.position
     catalog.replace_all([event(1), event(2, revision=2, scores=(4,)), event(3), event(4)])
     assert changed(catalog, position) == [2, 4]
 
 
-def test_a_whole_new_catalog_comes_in_portions_and_is_known_once_it_is_whole() -> None:
+def test_the_catalog_is_replaced_in_batches_and_known_once_all_are_in() -> None:
     catalog = catalog_of(event(1), event(2), event(3))
     catalog.is_known = False
     replacing = catalog.replacing((event(each, title="New") for each in range(2, 6)), at_once=3)
@@ -129,7 +129,7 @@ def test_a_whole_new_catalog_comes_in_portions_and_is_known_once_it_is_whole() -
     assert {each.event.title for each in catalog.page(Filter(), Sort.DEADLINE, limit=9, after=None).events} == {"New"}
 
 
-def test_once_an_event_has_vanished_no_earlier_position_is_known() -> None:
+def test_removing_an_event_invalidates_all_earlier_positions() -> None:
     catalog = catalog_of(event(1), event(2))
     before = catalog.position
     catalog.replace_all([event(2)])
@@ -138,7 +138,7 @@ def test_once_an_event_has_vanished_no_earlier_position_is_known() -> None:
     assert listed(catalog) == [2]
 
 
-def test_an_event_that_changed_often_is_told_once_as_it_is_now() -> None:
+def test_many_changes_of_one_event_are_reported_once_with_its_latest_revision() -> None:
     catalog = catalog_of(event(1), event(2))
     position = catalog.position
     for revision in range(2, 1000):
@@ -155,7 +155,7 @@ filters = st.builds(
 
 
 class PagingWhileEventsChange(RuleBasedStateMachine):
-    """Some client pages through a listing while events are made, change and close."""
+    """A client pages through a listing while events are created, changed, closed and removed."""
 
     @initialize(
         sort=st.sampled_from(Sort),
@@ -181,7 +181,7 @@ class PagingWhileEventsChange(RuleBasedStateMachine):
         assert len(page.events) == self.limit or self.is_done
 
     @rule(event_id=st.integers(1, 25), hours=st.integers(-2, 4), scores=some_scores)
-    def change_or_make_an_event(self, event_id: int, hours: int, scores: tuple[int, ...]) -> None:
+    def change_or_create_an_event(self, event_id: int, hours: int, scores: tuple[int, ...]) -> None:
         known = self.catalog.get(event_id)
         self.catalog.put(event(event_id, hours=hours, scores=scores, revision=known.revision + 1 if known else 1))
 
@@ -191,7 +191,7 @@ class PagingWhileEventsChange(RuleBasedStateMachine):
             self.catalog.put(replace(known, cancelled_at=START, revision=known.revision + 1))
 
     @rule(gone=st.sets(st.integers(1, 25), max_size=2))
-    def lose_events(self, gone: set[int]) -> None:
+    def remove_events(self, gone: set[int]) -> None:
         known = (self.catalog.get(event_id) for event_id in range(1, 26))
         self.catalog.replace_all([each for each in known if each and each.event_id not in gone])
 
@@ -200,7 +200,7 @@ class PagingWhileEventsChange(RuleBasedStateMachine):
         self.clock.now += timedelta(minutes=minutes)
 
     @invariant()
-    def what_kept_its_place_is_seen_exactly_once(self) -> None:
+    def events_that_keep_their_place_are_seen_exactly_once(self) -> None:
         now = self._whole()
         self.listed_throughout = {each: key for each, key in self.listed_throughout.items() if now.get(each) == key}
         for event_id in self.listed_throughout:
@@ -209,7 +209,7 @@ class PagingWhileEventsChange(RuleBasedStateMachine):
                 assert event_id in self.seen
 
     @invariant()
-    def every_order_is_right(self) -> None:
+    def every_order_is_sorted_and_complete(self) -> None:
         for sort in Sort:
             whole = self.catalog.page(Filter(), sort, limit=1000, after=None).events
             keys = [SORT_KEYS[sort](each.event) for each in whole]
@@ -228,20 +228,20 @@ TestPagingWhileEventsChange.settings = settings(max_examples=60, deadline=None)
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_whoever_asks_for_changes_now_and_then_ends_up_with_every_event_as_it_is(data: st.DataObject) -> None:
+def test_polling_for_changes_now_and_then_yields_every_event_in_its_latest_revision(data: st.DataObject) -> None:
     catalog = catalog_of(event(1), event(2))
     seen: dict[int, int] = {1: 1, 2: 1}
     position = catalog.position
-    told: list[int] = []
+    reported: list[int] = []
     for revision in range(2, data.draw(st.integers(2, 30))):
         catalog.put(event(data.draw(st.integers(1, 5)), revision=revision))
         if data.draw(st.booleans()):
             for change in catalog.changes(position, until=catalog.position, limit=data.draw(st.integers(1, 3))):
                 seen[change.listed.event.event_id] = change.listed.event.revision
-                told.append(change.listed.event.revision)
+                reported.append(change.listed.event.revision)
                 position = change.position
     for change in catalog.changes(position, until=catalog.position, limit=1000):
         seen[change.listed.event.event_id] = change.listed.event.revision
-        told.append(change.listed.event.revision)
+        reported.append(change.listed.event.revision)
     assert seen == {i: known.revision for i in range(1, 6) if (known := catalog.get(i))}
-    assert len(told) == len(set(told))
+    assert len(reported) == len(set(reported))

@@ -1,4 +1,4 @@
-"""The event feed as a task: how it ends."""
+"""Cancelling the task of the event feed."""
 
 import asyncio
 from collections.abc import Collection
@@ -11,8 +11,8 @@ from scoreline_common.line_provider_channel import open_channel
 from tests.support.scripted_line_provider import ScriptedLineProvider, event
 
 
-class CacheThatIsNotToBeCancelled(EventCache):
-    """Redis's client at its worst: it is done just as it is cancelled, and says nothing of that."""
+class CacheThatSwallowsCancellation(EventCache):
+    """Redis's client at its worst: it completes just as it is cancelled, and swallows the cancellation."""
 
     def __init__(self) -> None:
         self.is_storing = asyncio.Event()
@@ -28,11 +28,11 @@ class CacheThatIsNotToBeCancelled(EventCache):
         return True
 
 
-async def test_the_feed_ends_when_it_is_told_to_even_while_the_cache_swallows_that(
+async def test_the_feed_ends_when_cancelled_even_if_the_cache_swallows_the_cancellation(
     line_provider: ScriptedLineProvider,
 ) -> None:
     line_provider.put(event(1))
-    cache = CacheThatIsNotToBeCancelled()
+    cache = CacheThatSwallowsCancellation()
     async with open_channel(line_provider.address) as channel:
         feeding = asyncio.create_task(EventFeed(channel, cache, EventCatalog()).run())
         await cache.is_storing.wait()
@@ -40,5 +40,5 @@ async def test_the_feed_ends_when_it_is_told_to_even_while_the_cache_swallows_th
         await asyncio.wait({feeding}, timeout=30)
         ended = feeding.done()
         feeding.cancel()
-        assert ended, "it went on as if nobody had told it"
+        assert ended, "it went on despite the cancellation"
         assert feeding.cancelled()

@@ -1,4 +1,4 @@
-"""What a search finds, in whatever way it is typed."""
+"""Searching by text, however it is typed."""
 
 import pytest
 
@@ -19,14 +19,14 @@ from score_maker.events.search import fold, words_of
         ("ЗАЛІЗНИЙ", "Залізнии\u0306"),
     ],
 )
-def test_letter_case_accents_and_the_dots_of_yo_do_not_matter(typed: str, written: str) -> None:
+def test_search_ignores_case_accents_and_the_dots_of_yo(typed: str, written: str) -> None:
     assert all(word in fold(written) for word in words_of(typed))
 
 
-def test_a_letter_of_its_own_is_not_taken_for_an_accented_one() -> None:
+def test_a_distinct_letter_is_not_treated_as_an_accented_one() -> None:
     assert fold("чай") != fold("чаи")
 
 
-def test_the_order_and_number_of_the_same_words_mean_nothing() -> None:
+def test_search_ignores_the_order_and_repetition_of_words() -> None:
     assert words_of(" USA  turkey USA") == words_of("Turkey usa")
     assert words_of(" \t") == ()

@@ -1,4 +1,4 @@
-"""Events of neighbours: what this version does not know is tolerated, and one bad event costs no other."""
+"""Reading other services' events: unknown values are tolerated, and a bad event does not affect the others."""
 
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from tests.support.scripted_line_provider import event
 NEWER_STATUS = 1_000
 
 
-def test_a_status_of_a_newer_line_provider_is_unknown_and_the_figures_count_all_the_same() -> None:
+def test_a_status_from_a_newer_line_provider_is_unknown_but_the_totals_still_count() -> None:
     message = event(1)
     message.status = NEWER_STATUS  # type: ignore[assignment]
     message.totals.count, message.totals.sum = 2, 9
@@ -23,19 +23,19 @@ def test_a_status_of_a_newer_line_provider_is_unknown_and_the_figures_count_all_
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.UNKNOWN])
-def test_every_status_that_this_version_knows_has_its_own_number(status: Status) -> None:
+def test_every_known_status_has_its_own_number(status: Status) -> None:
     message = event(1)
     message.status = events_pb2.EventStatus.Value(f"EVENT_STATUS_{status}")
     assert event_of(message).status is status
 
 
-def test_times_that_are_absent_are_none_only_if_they_may_be() -> None:
+def test_only_optional_times_may_be_absent() -> None:
     translated = event_of(events_pb2.Event(event_id=1, status=events_pb2.EVENT_STATUS_PROCESSING))
     assert (translated.cancelled_at, translated.finalized_at) == (None, None)
     assert translated.created_at == datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def test_one_event_that_cannot_be_read_costs_no_other() -> None:
+def test_an_unreadable_event_does_not_affect_the_others() -> None:
     bad = event(2)
     bad.deadline.seconds = 10**15
     with capture_logs() as logs:

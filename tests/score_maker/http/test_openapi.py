@@ -1,4 +1,4 @@
-"""The OpenAPI document against the service that it describes: by generated requests, and by a generated client."""
+"""The OpenAPI document matches the service, as checked by generated requests and by a generated client."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from tests.support.scripted_line_provider import ScriptedLineProvider, event
 from tests.support.serving import changed, serving
 
 TOOLS = Path(sys.executable).parent
-# For a long run by hand: SCHEMATHESIS_EXAMPLES=500.
+# A long run by hand sets SCHEMATHESIS_EXAMPLES=500.
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "5")
 OPERATIONS = {
     "get": "list_events stream_events get_event get_score list_scores healthz readyz get_saga list_outbox",
@@ -32,7 +32,7 @@ OPERATIONS = {
 
 
 async def run(tool: str, *arguments: str | Path, folder: Path) -> str:
-    """The output of a tool of the environment. Fails where the tool fails."""
+    """Runs a tool of the environment and returns its output. Fails if the tool fails."""
     process = await asyncio.create_subprocess_exec(
         TOOLS / tool,
         *arguments,
@@ -48,7 +48,7 @@ async def run(tool: str, *arguments: str | Path, folder: Path) -> str:
 
 @pytest.fixture
 async def unlimited(settings: Settings, line_provider: ScriptedLineProvider) -> AsyncIterator[AsyncClient]:
-    """A service with everything switched on and without rate limits, which generated requests would exceed."""
+    """A service with every feature on, but no rate limits, since generated requests would exceed them."""
     line_provider.put(*(event(event_id) for event_id in (1, 2, 3)))
     without_limits = {"rate_limit_rater": "off", "rate_limit_address": "off"}
     tokens = {"admin_token": OPERATORS_TOKEN, "line_provider_token": line_provider.admin_token}
@@ -61,7 +61,7 @@ async def document_of(api: AsyncClient) -> Any:
 
 
 @pytest.mark.timeout(1200)
-async def test_generated_requests_find_no_answer_that_the_document_does_not_describe(
+async def test_every_response_to_generated_requests_is_described_in_the_document(
     unlimited: AsyncClient, tmp_path: Path
 ) -> None:
     token = (await unlimited.post("/raters")).json()["token"]
@@ -108,7 +108,7 @@ async def test_a_client_generated_from_the_document_lists_events_and_rates(
         assert (refused.status, refused.type_) == (410, "/problems/event-cancelled")
 
 
-async def test_every_operation_is_described_with_all_its_answers(unlimited: AsyncClient) -> None:
+async def test_every_operation_is_described_with_all_its_responses(unlimited: AsyncClient) -> None:
     document = await document_of(unlimited)
     tags = {tag["name"]: tag["description"] for tag in document["tags"]}
     found: dict[str, set[str]] = {}

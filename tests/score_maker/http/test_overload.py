@@ -1,4 +1,4 @@
-"""More than the service can take: it refuses the excess with 503, and what it acknowledges is stored."""
+"""Overload: the service refuses the excess with 503, and stores every rating that it acknowledges."""
 
 import asyncio
 
@@ -18,13 +18,13 @@ MAY_WAIT = 5
 REQUESTS = 30
 
 
-async def test_past_its_capacity_it_answers_503_with_retry_after_and_keeps_all_that_it_acknowledged(
+async def test_beyond_its_capacity_the_service_answers_503_with_retry_after_and_loses_no_acknowledged_rating(
     settings: Settings, line_provider: ScriptedLineProvider, engine: AsyncEngine
 ) -> None:
     line_provider.put(event(1))
     async with serving(settings.model_copy(update={"max_waiting": MAY_WAIT})) as api:
         async with engine.begin() as connection:
-            # No database is slower than one that answers nothing.
+            # A database that does not answer at all is the slowest possible one.
             await connection.execute(text("LOCK TABLE scores IN EXCLUSIVE MODE"))
             under_way = asyncio.create_task(rate(api, 1))
             await until_blocked(connection)

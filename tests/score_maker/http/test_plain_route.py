@@ -1,4 +1,4 @@
-"""Plain routes: one handler for every request however it is routed, and no dependency that would be forgotten."""
+"""Plain routes: one handler however a request is routed, and no dependency that would silently not run."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -42,7 +42,7 @@ def app_with_greeting() -> FastAPI:
 @pytest.mark.parametrize(
     ("name", "status", "told"), [("anna", 200, "hello anna"), ("nobody", 404, "nobody"), ("trouble", 500, "failed")]
 )
-async def test_the_handler_answers_whichever_way_it_is_routed(
+async def test_the_handler_answers_however_the_request_is_routed(
     is_first: bool, name: str, status: int, told: str
 ) -> None:
     app = app_with_greeting()
@@ -53,7 +53,7 @@ async def test_the_handler_answers_whichever_way_it_is_routed(
     assert told in response.text
 
 
-async def test_other_methods_and_addresses_are_the_frameworks() -> None:
+async def test_the_framework_answers_other_methods_and_addresses() -> None:
     transport = ASGITransport(PlainRoutesFirst(app_with_greeting()))
     async with AsyncClient(transport=transport, base_url="http://test") as client:
         refused = await client.post("/greetings/anna")
@@ -61,14 +61,14 @@ async def test_other_methods_and_addresses_are_the_frameworks() -> None:
     assert (refused.status_code, refused.headers["Allow"], missing.status_code) == (405, "GET", 404)
 
 
-def test_its_signature_is_the_openapi_operation() -> None:
+def test_the_openapi_operation_is_derived_from_the_handlers_signature() -> None:
     operation = app_with_greeting().openapi()["paths"]["/greetings/{name}"]["get"]
     assert operation["description"] == "Greets."
     assert [parameter["name"] for parameter in operation["parameters"]] == ["name"]
 
 
 @pytest.mark.parametrize("of", ["the signature", "the route", "the router", "the app"])
-def test_a_dependency_is_refused_at_start_since_it_would_never_run(of: str) -> None:
+def test_a_dependency_is_refused_at_startup_because_it_would_never_run(of: str) -> None:
     @answered_by(_greet)
     async def greet_members(name: str, _: Annotated[None, Depends(_forbid)]) -> None:
         """Greets members."""

@@ -1,4 +1,4 @@
-"""Which rater a subject of an issuer is: one rater until it is forgotten, and then another one."""
+"""A subject of an issuer is one rater until it is erased, and another one afterwards."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -31,7 +31,7 @@ async def issuer() -> AsyncIterator[ScriptedIssuer]:
 
 @pytest.fixture
 def ann(issuer: ScriptedIssuer) -> dict[str, str]:
-    """The headers of a subject."""
+    """The headers of the subject "ann"."""
     return bearer(issuer, "ann")
 
 
@@ -49,7 +49,7 @@ async def trustful(
 async def another(
     trustful: AsyncClient, settings: Settings, line_provider: ScriptedLineProvider, issuer: ScriptedIssuer
 ) -> AsyncIterator[AsyncClient]:
-    """One more score_maker on the same stores."""
+    """A second score_maker on the same stores."""
     async with trusting(settings, line_provider, issuer) as client:
         yield client
 
@@ -63,7 +63,7 @@ async def rate_as(api: AsyncClient, account: dict[str, str], event_id: int = 1, 
 
 
 async def listed(api: AsyncClient, who: dict[str, str]) -> list[int]:
-    """The events that the rater has rated, on which all ways to read its ratings must agree."""
+    """The events that the rater has rated. Every way of reading the ratings must agree on them."""
     mine = sorted(score["event_id"] for score in (await api.get("/scores", headers=who)).json()["scores"])
     events = (await api.get("/events", headers=who)).json()["events"]
     assert mine == sorted(each["event_id"] for each in events if each["my_score"])
@@ -89,7 +89,7 @@ async def raters_of(engine: AsyncEngine, event_id: int) -> set[UUID]:
 
 @contextmanager
 def counted(engine: AsyncEngine) -> Iterator[list[str]]:
-    """The statements that the database is asked meanwhile."""
+    """The statements that the database receives inside the block."""
     statements: list[str] = []
 
     def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -100,7 +100,7 @@ def counted(engine: AsyncEngine) -> Iterator[list[str]]:
     sqlalchemy_event.remove(engine.sync_engine, "before_cursor_execute", count)
 
 
-def test_a_subject_has_one_key_and_nobody_else_has_it() -> None:
+def test_a_subjects_key_is_stable_and_unique() -> None:
     ann = Subject.of("https://a.example", "ann", SECRET)
     assert ann == Subject.of("https://a.example", "ann", SECRET)
     assert len(ann.key) == 32
@@ -115,7 +115,7 @@ def test_a_subject_has_one_key_and_nobody_else_has_it() -> None:
     assert len(others | {ann}) == 7
 
 
-async def test_the_first_rating_makes_a_rater_and_nothing_else_does(
+async def test_only_the_first_rating_creates_a_rater(
     trustful: AsyncClient, line_provider: ScriptedLineProvider, issuer: ScriptedIssuer, engine: AsyncEngine
 ) -> None:
     ann = bearer(issuer, "ann")
@@ -135,7 +135,7 @@ async def test_the_first_rating_makes_a_rater_and_nothing_else_does(
     assert await listed(trustful, bearer(issuer, "bob")) == []
 
 
-async def test_two_tokens_of_a_subject_are_one_rater_in_every_process(
+async def test_two_tokens_of_one_subject_are_the_same_rater_in_every_process(
     trustful: AsyncClient, another: AsyncClient, issuer: ScriptedIssuer, engine: AsyncEngine
 ) -> None:
     first = await rate_as(trustful, bearer(issuer, "ann"), value=4)
@@ -145,7 +145,7 @@ async def test_two_tokens_of_a_subject_are_one_rater_in_every_process(
     assert len(await links(engine)) == len(await raters_of(engine, 1)) == 1
 
 
-async def test_first_ratings_that_come_at_once_are_of_one_rater(
+async def test_concurrent_first_ratings_create_one_rater(
     trustful: AsyncClient, another: AsyncClient, ann: dict[str, str], engine: AsyncEngine
 ) -> None:
     answers = await asyncio.gather(
@@ -158,7 +158,7 @@ async def test_first_ratings_that_come_at_once_are_of_one_rater(
     assert {answer.json()["version"] for answer in answers} == {1}
 
 
-async def test_who_was_forgotten_is_somebody_new_in_every_process(
+async def test_an_erased_subject_is_a_new_rater_in_every_process(
     trustful: AsyncClient, another: AsyncClient, ann: dict[str, str], engine: AsyncEngine
 ) -> None:
     for api in (trustful, another):
@@ -170,8 +170,8 @@ async def test_who_was_forgotten_is_somebody_new_in_every_process(
         assert await listed(api, ann) == []
         assert (await api.delete("/events/1/score", headers=ann)).status_code == 404
 
-    anew = await rate_as(another, ann, value=2)
-    assert (anew.status_code, anew.json()["version"]) == (202, 1)
+    first_again = await rate_as(another, ann, value=2)
+    assert (first_again.status_code, first_again.json()["version"]) == (202, 1)
     (new,) = await raters_of(engine, 1) - {old}
     assert list((await links(engine)).values()) == [new]
     for api in (trustful, another):
@@ -181,7 +181,7 @@ async def test_who_was_forgotten_is_somebody_new_in_every_process(
     assert await raters_of(engine, 2) == {new}
 
 
-async def test_a_process_that_remembers_a_forgotten_rater_takes_a_withdrawal_as_the_new_ones(
+async def test_a_withdrawal_belongs_to_the_new_rater_even_if_the_process_has_cached_the_erased_one(
     trustful: AsyncClient, another: AsyncClient, ann: dict[str, str]
 ) -> None:
     await rate_as(another, ann)
@@ -191,7 +191,7 @@ async def test_a_process_that_remembers_a_forgotten_rater_takes_a_withdrawal_as_
     assert (withdrawn.status_code, withdrawn.json()["version"], withdrawn.json()["score"]) == (202, 2, None)
 
 
-async def test_a_process_that_remembers_a_forgotten_rater_forgets_the_new_one(
+async def test_an_erasure_erases_the_new_rater_even_if_the_process_has_cached_the_erased_one(
     trustful: AsyncClient, another: AsyncClient, ann: dict[str, str], engine: AsyncEngine
 ) -> None:
     await rate_as(another, ann)
@@ -203,13 +203,13 @@ async def test_a_process_that_remembers_a_forgotten_rater_forgets_the_new_one(
         assert await listed(api, ann) == []
 
 
-async def test_ratings_that_come_while_their_rater_is_forgotten_are_the_new_ones_or_withdrawn(
+async def test_ratings_during_an_erasure_belong_to_the_new_rater_or_are_withdrawn(
     trustful: AsyncClient, another: AsyncClient, ann: dict[str, str], engine: AsyncEngine
 ) -> None:
     await rate_as(trustful, ann)
     ratings = [rate_as(api, ann, event_id, 5) for event_id in (1, 2, 3) for api in (trustful, another)]
-    *answers, forgotten = await asyncio.gather(*ratings, trustful.delete("/scores", headers=ann))
-    assert forgotten.status_code == 202
+    *answers, erased = await asyncio.gather(*ratings, trustful.delete("/scores", headers=ann))
+    assert erased.status_code == 202
     assert {answer.status_code for answer in answers} == {202}
     standing = set((await links(engine)).values())
     assert len(standing) <= 1
@@ -219,7 +219,7 @@ async def test_ratings_that_come_while_their_rater_is_forgotten_are_the_new_ones
         assert set(await connection.scalars(visible)) - set(await connection.scalars(remembered)) == standing
 
 
-async def test_being_forgotten_again_forgets_nobody_else(
+async def test_repeating_an_erasure_erases_nobody_else(
     trustful: AsyncClient, issuer: ScriptedIssuer, ann: dict[str, str], engine: AsyncEngine
 ) -> None:
     bob = bearer(issuer, "bob")
@@ -233,19 +233,19 @@ async def test_being_forgotten_again_forgets_nobody_else(
     assert await listed(trustful, bob) == [1]
 
 
-async def test_a_link_to_a_forgotten_rater_that_a_restored_backup_brought_back_is_no_dead_end(
+async def test_a_subject_can_rate_although_a_restored_backup_links_it_to_an_erased_rater(
     trustful: AsyncClient, ann: dict[str, str], engine: AsyncEngine
 ) -> None:
     await rate_as(trustful, ann)
     async with engine.begin() as connection:
         await connection.execute(text("INSERT INTO forgotten_raters SELECT rater_id, now() FROM raters"))
     assert (await trustful.delete("/events/1/score", headers=ann)).status_code == 404
-    anew = await rate_as(trustful, ann)
-    assert (anew.status_code, anew.json()["version"]) == (202, 1)
+    first_again = await rate_as(trustful, ann)
+    assert (first_again.status_code, first_again.json()["version"]) == (202, 1)
     assert await listed(trustful, ann) == [1]
 
 
-async def test_who_has_itself_forgotten_and_rates_again_is_still_limited(
+async def test_an_erasure_does_not_reset_the_rate_limit(
     settings: Settings, line_provider: ScriptedLineProvider, issuer: ScriptedIssuer, ann: dict[str, str]
 ) -> None:
     async with trusting(settings, line_provider, issuer, rate_limit_rater="3/minute") as api:
@@ -259,7 +259,7 @@ async def test_who_has_itself_forgotten_and_rates_again_is_still_limited(
     assert statuses == [202, 202, 202, 429, 202]
 
 
-async def test_without_the_database_events_are_served_and_the_rest_is_503(
+async def test_events_are_served_without_the_database_and_the_rest_is_503(
     settings: Settings, line_provider: ScriptedLineProvider, issuer: ScriptedIssuer, ann: dict[str, str]
 ) -> None:
     async with trusting(settings, line_provider, issuer, database_url=NOBODYS) as api:
@@ -278,7 +278,7 @@ async def test_without_the_database_events_are_served_and_the_rest_is_503(
             assert int(answer.headers["Retry-After"]) > 0
 
 
-async def test_browsers_may_ask_beforehand_without_a_token(
+async def test_a_preflight_needs_no_token(
     settings: Settings, line_provider: ScriptedLineProvider, issuer: ScriptedIssuer
 ) -> None:
     asking = {
@@ -294,7 +294,7 @@ async def test_browsers_may_ask_beforehand_without_a_token(
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
-async def test_other_methods_are_answered_as_for_raters_of_this_service(
+async def test_other_methods_are_answered_as_they_are_for_anonymous_raters(
     trustful: AsyncClient, api: AsyncClient, ann: dict[str, str], engine: AsyncEngine, method: str
 ) -> None:
     for path in ("/", "/events", "/events/1", "/events/1/score", "/scores"):
@@ -309,7 +309,7 @@ async def test_other_methods_are_answered_as_for_raters_of_this_service(
     assert await links(engine) == {}
 
 
-async def test_a_rater_who_is_known_is_not_asked_for(engine: AsyncEngine) -> None:
+async def test_a_cached_rater_needs_no_query(engine: AsyncEngine) -> None:
     raters = Accounts(engine)
     ann = Subject(b"a" * 32)
     made = await raters.get_or_make(ann)
@@ -318,7 +318,7 @@ async def test_a_rater_who_is_known_is_not_asked_for(engine: AsyncEngine) -> Non
     assert statements == []
 
 
-async def test_those_who_came_last_are_remembered_and_no_more(engine: AsyncEngine) -> None:
+async def test_the_cache_keeps_only_the_most_recent_subjects(engine: AsyncEngine) -> None:
     raters = Accounts(engine, capacity=2)
     ann, bob, eve = (Subject(letter * 32) for letter in (b"a", b"b", b"e"))
     made = {subject: await raters.get_or_make(subject) for subject in (ann, bob)}

@@ -1,4 +1,4 @@
-"""Raters that an issuer of JWTs tells apart: real keys, real signatures, and the issuer's document over real HTTP."""
+"""Raters identified by an issuer's JWTs: real keys, real signatures, and the issuer's JWKS over real HTTP."""
 
 import asyncio
 import base64
@@ -55,7 +55,7 @@ async def raters(engine: AsyncEngine) -> set[str]:
 @pytest.mark.parametrize(
     ("key", "algorithm"), [(KEY, "RS256"), (EC_KEY, "ES256"), (ED25519_KEY, "EdDSA")], ids=["RSA", "EC", "Ed25519"]
 )
-async def test_a_subject_is_one_rater_whichever_of_the_issuers_keys_has_signed(
+async def test_a_subject_is_one_rater_whichever_of_the_issuers_keys_signed_its_token(
     trustful: AsyncClient, issuer: ScriptedIssuer, engine: AsyncEngine, key: Key, algorithm: str
 ) -> None:
     for version in (1, 2):
@@ -126,7 +126,7 @@ UNACCEPTABLE: dict[str, Callable[[ScriptedIssuer], str]] = {
 
 
 @pytest.mark.parametrize("kind", UNACCEPTABLE)
-async def test_a_token_that_does_not_hold_is_401_and_writes_nothing(
+async def test_an_invalid_token_is_401_and_writes_nothing(
     trustful: AsyncClient, issuer: ScriptedIssuer, engine: AsyncEngine, kind: str
 ) -> None:
     answer = await rate_with(trustful, UNACCEPTABLE[kind](issuer))
@@ -136,17 +136,17 @@ async def test_a_token_that_does_not_hold_is_401_and_writes_nothing(
     assert await raters(engine) == set()
 
 
-async def test_clocks_may_differ_by_the_leeway(trustful: AsyncClient, issuer: ScriptedIssuer) -> None:
+async def test_clocks_may_differ_by_up_to_the_leeway(trustful: AsyncClient, issuer: ScriptedIssuer) -> None:
     assert (await rate_with(trustful, issuer.token(KEY, exp=soon(-10), iat=soon(10), nbf=soon(10)))).status_code == 202
 
 
-async def test_a_token_for_several_audiences_is_good_where_this_service_is_one(
+async def test_a_token_for_several_audiences_is_valid_if_this_service_is_one_of_them(
     trustful: AsyncClient, issuer: ScriptedIssuer
 ) -> None:
     assert (await rate_with(trustful, issuer.token(KEY, aud=["elsewhere", AUDIENCE]))).status_code == 202
 
 
-async def test_algorithms_that_the_settings_name_are_good_for_a_key_that_names_none(
+async def test_a_key_without_an_algorithm_may_use_those_of_the_settings(
     settings: Settings, line_provider: ScriptedLineProvider, issuer: ScriptedIssuer
 ) -> None:
     async with trusting(settings, line_provider, issuer, jwt_algorithms="PS256, RS512") as api:
@@ -155,13 +155,15 @@ async def test_algorithms_that_the_settings_name_are_good_for_a_key_that_names_n
         assert (await rate_with(api, issuer.token(KEY, "RS256"))).status_code == 401
 
 
-async def test_a_token_need_not_name_the_only_key(settings: Settings, line_provider: ScriptedLineProvider) -> None:
+async def test_a_token_need_not_name_the_issuers_only_key(
+    settings: Settings, line_provider: ScriptedLineProvider
+) -> None:
     async with ScriptedIssuer(ec("alone")) as issuer, trusting(settings, line_provider, issuer) as api:
         token = issuer.token(issuer.keys[0], "ES256", header={"kid": None})
         assert (await rate_with(api, token)).status_code == 202
 
 
-async def test_writes_need_a_token_reads_do_not_and_no_cookie_counts(
+async def test_writes_require_a_token_and_reads_do_not_and_cookies_are_ignored(
     trustful: AsyncClient, settings: Settings, engine: AsyncEngine
 ) -> None:
     trustful.cookies.set(COOKIE, RaterTokens(settings.secret_key.get_secret_value()).mint().token)
@@ -175,7 +177,7 @@ async def test_writes_need_a_token_reads_do_not_and_no_cookie_counts(
     assert await raters(engine) == set()
 
 
-async def test_nobody_mints_raters_where_an_issuer_does(trustful: AsyncClient) -> None:
+async def test_anonymous_raters_cannot_be_created_when_an_issuer_is_configured(trustful: AsyncClient) -> None:
     for method, path in (("POST", "/raters"), ("PUT", "/raters/cookie")):
         answer = await trustful.request(method, path)
         assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
@@ -185,7 +187,7 @@ async def test_nobody_mints_raters_where_an_issuer_does(trustful: AsyncClient) -
     assert "POST /raters" not in document["info"]["description"]
 
 
-async def test_a_key_that_the_issuer_has_just_begun_to_use_is_found_without_a_restart(
+async def test_a_new_key_of_the_issuer_is_found_without_a_restart(
     trustful: AsyncClient, issuer: ScriptedIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await rate_with(trustful, issuer.token(KEY))).status_code == 202
@@ -197,7 +199,7 @@ async def test_a_key_that_the_issuer_has_just_begun_to_use_is_found_without_a_re
     assert (await rate_with(trustful, issuer.token(KEY))).status_code == 202
 
 
-async def test_however_many_unknown_keys_are_named_the_issuer_is_left_in_peace(
+async def test_tokens_with_unknown_keys_do_not_flood_the_issuer_with_requests(
     trustful: AsyncClient, issuer: ScriptedIssuer
 ) -> None:
     await rate_with(trustful, issuer.token(KEY))
@@ -209,7 +211,7 @@ async def test_however_many_unknown_keys_are_named_the_issuer_is_left_in_peace(
     assert issuer.asked <= asked + 1
 
 
-async def test_a_key_that_the_issuer_withdraws_is_good_no_longer(
+async def test_a_key_that_the_issuer_withdraws_is_no_longer_accepted(
     settings: Settings,
     line_provider: ScriptedLineProvider,
     issuer: ScriptedIssuer,
@@ -226,7 +228,7 @@ async def test_a_key_that_the_issuer_withdraws_is_good_no_longer(
 
 
 @pytest.mark.parametrize("outage", ["not there", "failing", "without keys"])
-async def test_while_the_issuer_is_away_the_keys_that_are_known_stay_good_and_others_cannot_be_judged(
+async def test_known_keys_stay_valid_while_the_issuer_is_unreachable_and_unknown_keys_are_503(
     settings: Settings,
     line_provider: ScriptedLineProvider,
     issuer: ScriptedIssuer,
@@ -261,7 +263,7 @@ async def test_while_the_issuer_is_away_the_keys_that_are_known_stay_good_and_ot
     assert len(await raters(engine)) == 2
 
 
-async def test_a_score_maker_that_starts_while_the_issuer_is_away_serves_reads_and_takes_ratings_once_it_is_back(
+async def test_score_maker_starts_without_the_issuer_serves_reads_and_accepts_ratings_once_it_is_back(
     settings: Settings, line_provider: ScriptedLineProvider, issuer: ScriptedIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(issuer_tokens, "PAUSE_SECONDS", 0.05)
@@ -287,7 +289,7 @@ async def test_a_score_maker_that_starts_while_the_issuer_is_away_serves_reads_a
         ("SCORE_MAKER_IDENTITY", "everybody"),
     ],
 )
-def test_jwt_mode_says_which_setting_is_missing_or_wrong(
+def test_jwt_mode_names_the_setting_that_is_missing_or_wrong(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

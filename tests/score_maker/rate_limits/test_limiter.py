@@ -1,4 +1,4 @@
-"""How often raters and addresses may write, over HTTP and on a real Redis."""
+"""Rate limits of raters and addresses, over HTTP and on a real Redis."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -24,7 +24,7 @@ from tests.support.scripted_line_provider import ScriptedLineProvider, event
 from tests.support.serving import changed, serving
 
 
-async def test_a_rater_who_writes_too_often_is_told_when_to_go_on_and_others_are_not_held_up(
+async def test_a_rater_over_the_limit_gets_429_with_retry_after_and_others_are_unaffected(
     settings: Settings, line_provider: ScriptedLineProvider, engine: AsyncEngine
 ) -> None:
     line_provider.put(event(1))
@@ -40,7 +40,7 @@ async def test_a_rater_who_writes_too_often_is_told_when_to_go_on_and_others_are
         assert (await api.get("/events")).status_code == 200
 
 
-async def test_raters_without_number_share_the_limit_of_their_address(
+async def test_all_raters_of_an_address_share_its_limit(
     settings: Settings, line_provider: ScriptedLineProvider, engine: AsyncEngine
 ) -> None:
     line_provider.put(event(1))
@@ -55,7 +55,7 @@ async def test_raters_without_number_share_the_limit_of_their_address(
         assert await connection.scalar(text("SELECT count(*) FROM scores")) == 5
 
 
-async def test_a_refused_rating_that_is_wrong_besides_is_never_written(
+async def test_an_invalid_rating_counts_toward_the_limit(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
@@ -64,14 +64,16 @@ async def test_a_refused_rating_that_is_wrong_besides_is_never_written(
         assert (await rate(api, 5)).status_code == 429
 
 
-async def test_limits_can_be_off(settings: Settings, line_provider: ScriptedLineProvider, redis: Redis) -> None:
+async def test_limits_can_be_switched_off(
+    settings: Settings, line_provider: ScriptedLineProvider, redis: Redis
+) -> None:
     line_provider.put(event(1))
     async with serving(changed(settings, rate_limit_rater="off", rate_limit_address="off")) as api:
         assert (await rate(api)).status_code == 202
     assert await redis.keys("*rate*") == []
 
 
-async def test_both_limits_are_one_question_to_redis_and_writes_at_once_share_it(
+async def test_both_limits_take_one_call_of_redis_which_concurrent_writes_share(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -89,7 +91,7 @@ async def test_both_limits_are_one_question_to_redis_and_writes_at_once_share_it
         assert asked == [1]
 
 
-async def test_whoever_is_far_from_a_limit_does_not_wait_for_redis_and_is_counted_nonetheless(
+async def test_a_rater_far_from_the_limit_does_not_wait_for_redis_but_is_still_counted(
     redis: Redis, valkey: Valkey
 ) -> None:
     limit = RateLimitItemPerMinute(18)
@@ -100,7 +102,7 @@ async def test_whoever_is_far_from_a_limit_does_not_wait_for_redis_and_is_counte
             assert [await limits.hit(address=None, rater="eager") for _ in range(6)] == [None] * 6
         async with Redis.from_url(valkey.url) as another:
             await another.client_unpause()
-    # Another process has not heard of it, and learns of it at once.
+    # Another process has not synced the count yet, and does so with its first write.
     async with RateLimits(redis, rater=limit, address=None) as limits:
         answers = [await limits.hit(address=None, rater="eager")]
         await limits.until_synced()
@@ -108,7 +110,7 @@ async def test_whoever_is_far_from_a_limit_does_not_wait_for_redis_and_is_counte
     assert sum(answer is None for answer in answers) == 9
 
 
-async def test_redis_hears_of_no_more_than_it_must_and_a_limit_is_kept_exactly_nonetheless(redis: Redis) -> None:
+async def test_counts_are_synced_with_redis_sparingly_and_the_limit_is_still_exact(redis: Redis) -> None:
     limit = RateLimitItemPerMinute(100)
     async with RateLimits(redis, rater=limit, address=None) as limits:
         assert [await limits.hit(address=None, rater="calm") for _ in range(5)] == [None] * 5
@@ -122,7 +124,7 @@ async def test_redis_hears_of_no_more_than_it_must_and_a_limit_is_kept_exactly_n
         assert [answer is None for answer in answers] == [True] * 94 + [False] * 16
 
 
-async def test_several_processes_keep_a_limit_to_within_what_they_have_not_told(redis: Redis) -> None:
+async def test_several_processes_exceed_a_limit_by_at_most_their_unsynced_counts(redis: Redis) -> None:
     limit = RateLimitItemPerMinute(100)
     async with AsyncExitStack() as stack:
         processes = [await stack.enter_async_context(RateLimits(redis, rater=limit, address=None)) for _ in range(4)]
@@ -134,7 +136,7 @@ async def test_several_processes_keep_a_limit_to_within_what_they_have_not_told(
     assert 100 <= admitted <= 100 + 3 * 5
 
 
-async def test_limits_are_kept_one_by_one_however_many_are_asked_for_at_once(redis: Redis) -> None:
+async def test_each_limit_is_exact_however_many_are_checked_at_once(redis: Redis) -> None:
     raters = [str(uuid4()) for _ in range(250)]
     async with RateLimits(redis, rater=RateLimitItemPerMinute(2), address=RateLimitItemPerMinute(400)) as limits:
         answers = await asyncio.gather(*(limits.hit(address="192.0.2.1", rater=rater) for rater in raters * 2))
@@ -144,7 +146,7 @@ async def test_limits_are_kept_one_by_one_however_many_are_asked_for_at_once(red
         assert [answer and answer.subject for answer in answers] == ["rater"] * 3
 
 
-async def test_ratings_go_on_while_redis_is_away_and_are_limited_again_once_it_is_back(
+async def test_ratings_are_accepted_while_redis_is_unreachable_and_limited_again_once_it_is_back(
     settings: Settings, line_provider: ScriptedLineProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limiter, "PAUSE_SECONDS", 0.0)
@@ -164,7 +166,7 @@ async def test_ratings_go_on_while_redis_is_away_and_are_limited_again_once_it_i
             assert [log["event"] for log in logs].count("rate_limits_resumed") == 1
 
 
-async def test_a_redis_that_hangs_is_asked_once_and_then_left_alone_for_a_while(
+async def test_a_hanging_redis_is_called_once_and_then_not_until_a_pause_is_over(
     redis: Redis, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limiter, "PAUSE_SECONDS", 3600.0)
@@ -176,11 +178,11 @@ async def test_a_redis_that_hangs_is_asked_once_and_then_left_alone_for_a_while(
                 assert await limits.hit(address="192.0.2.1", rater=None) is None
         assert [log["event"] for log in logs] == ["rate_limits_suspended"]
     await redis.client_unpause()
-    # The question may have arrived late; the others were never asked.
+    # The first call may have arrived late; the others were never sent.
     assert [int(await redis.get(key) or 0) for key in await redis.keys("*rate*")] in ([], [1])
 
 
-async def test_the_scripts_that_a_restarted_redis_has_forgotten_are_loaded_again(redis: Redis) -> None:
+async def test_scripts_that_a_restarted_redis_has_lost_are_loaded_again(redis: Redis) -> None:
     async with RateLimits(redis, rater=None, address=RateLimitItemPerMinute(2)) as limits:
         assert await limits.hit(address="192.0.2.1", rater=None) is None
         await redis.script_flush()
@@ -188,26 +190,26 @@ async def test_the_scripts_that_a_restarted_redis_has_forgotten_are_loaded_again
         assert await limits.hit(address="192.0.2.1", rater=None) is not None
 
 
-async def test_forwarded_addresses_count_only_from_the_proxies_that_are_trusted(
+async def test_forwarded_addresses_are_believed_only_from_trusted_proxies(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
 
-    async def two_that_claim_other_addresses(**changes: Any) -> list[int]:
+    async def statuses_of_two_forwarded_addresses(**changes: Any) -> list[int]:
         async with serving(changed(settings, rate_limit_address="1/minute", **changes)) as api:
             return [
                 (await rate(api, headers={"X-Forwarded-For": address})).status_code
                 for address in ("198.51.100.1", "198.51.100.2")
             ]
 
-    assert await two_that_claim_other_addresses() == [202, 429]
-    assert await two_that_claim_other_addresses(trusted_proxies="127.0.0.0/8") == [202, 202]
-    # What the client itself puts in front of the proxy's word does not count: 198.51.100.1 has written already.
+    assert await statuses_of_two_forwarded_addresses() == [202, 429]
+    assert await statuses_of_two_forwarded_addresses(trusted_proxies="127.0.0.0/8") == [202, 202]
+    # An address that the client puts in front of the proxy's own is ignored: 198.51.100.1 has written already.
     async with serving(changed(settings, rate_limit_address="1/minute", trusted_proxies="127.0.0.1")) as api:
         assert (await rate(api, headers={"X-Forwarded-For": "203.0.113.9, 198.51.100.1"})).status_code == 429
 
 
-async def test_the_cookie_is_kept_to_https_where_a_trusted_proxy_says_https(
+async def test_the_cookie_is_secure_if_a_trusted_proxy_reports_https(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
@@ -231,7 +233,7 @@ async def test_the_cookie_is_kept_to_https_where_a_trusted_proxy_says_https(
         ("unknown", "unknown"),
     ],
 )
-def test_an_ipv6_host_cannot_multiply_itself(address: str, host: str) -> None:
+def test_all_addresses_of_an_ipv6_network_count_as_one(address: str, host: str) -> None:
     assert network_of(address) == host
 
 
@@ -247,7 +249,7 @@ def test_an_ipv6_host_cannot_multiply_itself(address: str, host: str) -> None:
         ("SCORE_MAKER_CORS_ORIGINS", "https://example.org/"),
     ],
 )
-def test_a_wrong_setting_ends_with_one_line_that_names_it(
+def test_an_invalid_setting_exits_with_one_line_that_names_it(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

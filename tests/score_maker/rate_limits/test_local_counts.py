@@ -1,4 +1,4 @@
-"""What a process knows of how much raters write, and what it has Redis hear of."""
+"""A process's own counts of writes, and when it syncs them with Redis."""
 
 from limits import RateLimitItemPerMinute
 
@@ -8,18 +8,18 @@ LIMIT = RateLimitItemPerMinute(100)
 PORTION = 5
 
 
-def counts(told: list[LocalCount], *, max_counters: int = 1000) -> LocalCounts:
-    return LocalCounts("rater", LIMIT, told.append, max_counters=max_counters)
+def counts(synced: list[LocalCount], *, max_counters: int = 1000) -> LocalCounts:
+    return LocalCounts("rater", LIMIT, synced.append, max_counters=max_counters)
 
 
-def test_redis_is_to_hear_of_writes_once_they_are_more_than_a_portion() -> None:
+def test_writes_are_due_for_sync_once_they_exceed_a_fraction_of_the_limit() -> None:
     count = counts([]).of("anna", now=0)
     assert [count.admit() for _ in range(PORTION + 1)] == [False] * PORTION + [True]
     assert count.take_unsynced() == PORTION + 1
     assert not count.admit()
 
 
-def test_half_of_the_limit_is_far_from_it() -> None:
+def test_less_than_half_of_the_limit_is_far_from_it() -> None:
     count = counts([]).of("anna", now=0)
     for _ in range(50):
         assert count.is_far_from_limit(now=1)
@@ -27,7 +27,7 @@ def test_half_of_the_limit_is_far_from_it() -> None:
     assert not count.is_far_from_limit(now=1)
 
 
-def test_what_redis_knows_counts_and_what_it_has_not_heard_of_on_top() -> None:
+def test_the_count_is_that_of_redis_plus_the_unsynced_writes() -> None:
     count = counts([]).of("anna", now=0)
     count.admit()
     count.take_unsynced()
@@ -38,7 +38,7 @@ def test_what_redis_knows_counts_and_what_it_has_not_heard_of_on_top() -> None:
     assert not count.is_far_from_limit(now=61)
 
 
-def test_a_window_later_only_what_redis_has_not_heard_of_counts() -> None:
+def test_after_a_window_only_unsynced_writes_count() -> None:
     count = counts([]).of("anna", now=0)
     count.admit()
     count.take_unsynced()
@@ -48,7 +48,7 @@ def test_a_window_later_only_what_redis_has_not_heard_of_counts() -> None:
     assert count.used == 1
 
 
-def test_of_too_many_the_longest_known_is_forgotten() -> None:
+def test_the_oldest_counter_is_evicted_when_there_are_too_many() -> None:
     known = counts([], max_counters=2)
     anna, ben = known.of("anna", now=0), known.of("ben", now=1)
     assert known.of("anna", now=2) is anna
@@ -57,15 +57,15 @@ def test_of_too_many_the_longest_known_is_forgotten() -> None:
     assert known.of("anna", now=5) is not anna
 
 
-def test_who_is_forgotten_early_is_told_of_and_who_is_forgotten_late_was_slow_enough() -> None:
-    told: list[LocalCount] = []
-    known = counts(told, max_counters=1)
+def test_a_counter_evicted_early_is_synced_and_one_evicted_late_need_not_be() -> None:
+    synced: list[LocalCount] = []
+    known = counts(synced, max_counters=1)
     anna = known.of("anna", now=0)
     anna.admit()
     ben = known.of("ben", now=2.9)
-    assert told == [anna]
+    assert synced == [anna]
     ben.admit()
-    # A twentieth of the window later.
+    # By now ben is a twentieth of the window old.
     known.of("cleo", now=2.9 + 3)
     known.of("dora", now=6)
-    assert told == [anna]
+    assert synced == [anna]

@@ -58,7 +58,7 @@ async def test_a_rating_is_accepted_while_the_deadline_is_unknown(engine: AsyncE
     assert isinstance(score, Score)
 
 
-async def test_a_withdrawal_is_refused_unless_a_rating_stands(engine: AsyncEngine) -> None:
+async def test_a_withdrawal_is_refused_without_a_rating_to_withdraw(engine: AsyncEngine) -> None:
     rater = uuid4()
     assert await submit(engine, rating(None, rater_id=rater)) == [Refusal.NOTHING_TO_WITHDRAW]
     await submit(engine, rating(3, rater_id=rater))
@@ -81,19 +81,21 @@ async def test_resubmitting_the_pending_or_confirmed_value_changes_nothing(engin
     assert await outbox_rows(engine) == []
 
 
-async def test_resubmitting_a_rejected_value_is_a_new_version(engine: AsyncEngine) -> None:
+async def test_resubmitting_after_a_rejection_creates_a_new_version(engine: AsyncEngine) -> None:
     rater = uuid4()
     await submit(engine, rating(4, rater_id=rater))
     await settle_all(engine, Verdict.APPLIED)
     await submit(engine, rating(2, rater_id=rater))
     await settle_all(engine, Verdict.REJECTED, "event_cancelled")
-    # The rating of 4 stands again, and yet this is another submission.
+    # The rating of 4 stands again, but this is a new submission all the same.
     (score,) = await submit(engine, rating(4, rater_id=rater))
     assert isinstance(score, Score)
     assert (score.version, score.state) == (3, State.PENDING)
 
 
-async def test_a_score_is_written_only_if_it_is_of_a_version_that_the_submission_admits(engine: AsyncEngine) -> None:
+async def test_a_conditional_submission_is_written_only_if_its_condition_on_the_version_holds(
+    engine: AsyncEngine,
+) -> None:
     rater = uuid4()
 
     async def outcome(value: int | None, **conditions: str) -> Outcome:
@@ -118,7 +120,7 @@ async def test_a_score_is_written_only_if_it_is_of_a_version_that_the_submission
     assert await outbox_rows(engine) == [(1, 5, 1), (1, 4, 2), (1, None, 3)]
 
 
-async def test_a_submission_that_another_process_has_overtaken_is_judged_by_the_score_as_it_is_then(
+async def test_a_submission_overtaken_by_another_process_is_checked_against_the_current_score(
     engine: AsyncEngine,
 ) -> None:
     """The statement's snapshot is older than the rows that it finds once the other process has committed."""

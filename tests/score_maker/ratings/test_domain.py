@@ -1,4 +1,4 @@
-"""What rulings make of a score, without a database."""
+"""Settling and repairing a score by verdicts, without a database."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -46,9 +46,9 @@ def rejected(version: int, value: int | None) -> Decision:
     return Decision(version, value, Verdict.REJECTED, Reason.EVENT_CANCELLED)
 
 
-def settle_all(score: Score, rulings: list[Decision]) -> Score:
-    for ruling in rulings:
-        score = settle(score, ruling, SETTLED)
+def settle_all(score: Score, decisions: list[Decision]) -> Score:
+    for decision in decisions:
+        score = settle(score, decision, SETTLED)
     return score
 
 
@@ -83,31 +83,31 @@ def test_a_confirmation_that_arrives_after_a_later_rejection_still_stands() -> N
     assert (score.state, score.value, score.confirmed_version) == (State.REJECTED, 5, 1)
 
 
-def test_a_ruling_on_an_older_version_does_not_decide_the_newer_one() -> None:
+def test_a_verdict_on_an_older_version_does_not_settle_the_newer_one() -> None:
     score = settle(pending(2, version=3), applied(2, 4), SETTLED)
     assert (score.state, score.value, score.confirmed_value, score.settled_at) == (State.PENDING, 2, 4, None)
 
 
 @given(data=st.data())
-def test_rulings_lead_to_the_same_score_in_whatever_order_and_however_often_they_arrive(data: st.DataObject) -> None:
-    wishes = data.draw(st.lists(st.tuples(st.none() | st.integers(1, 5), st.booleans()), min_size=1, max_size=6))
+def test_verdicts_give_the_same_score_in_any_order_and_if_repeated(data: st.DataObject) -> None:
+    submissions = data.draw(st.lists(st.tuples(st.none() | st.integers(1, 5), st.booleans()), min_size=1, max_size=6))
     in_order = [
         applied(version, value) if accepted else rejected(version, value)
-        for version, (value, accepted) in enumerate(wishes, start=1)
+        for version, (value, accepted) in enumerate(submissions, start=1)
     ]
     as_delivered = data.draw(st.permutations(in_order)) + data.draw(st.lists(st.sampled_from(in_order)))
-    start = pending(wishes[-1][0], version=len(wishes))
+    start = pending(submissions[-1][0], version=len(submissions))
 
     outcome = settle_all(start, list(as_delivered))
 
     assert outcome == settle_all(start, in_order)
-    confirmed = [(version, value) for version, (value, accepted) in enumerate(wishes, start=1) if accepted]
+    confirmed = [(version, value) for version, (value, accepted) in enumerate(submissions, start=1) if accepted]
     last_version, last_value = confirmed[-1] if confirmed else (None, None)
     assert (outcome.confirmed_version, outcome.confirmed_value) == (last_version, last_value)
     assert outcome.value == last_value
 
 
-def there(version: int, value: int | None, *, seconds_after: int = 1) -> AppliedVersion:
+def applied_version(version: int, value: int | None, *, seconds_after: int = 1) -> AppliedVersion:
     return AppliedVersion(version, value, ACCEPTED + timedelta(seconds=seconds_after))
 
 
@@ -116,19 +116,19 @@ def confirmed(value: int | None, version: int = 1) -> Score:
 
 
 @pytest.mark.parametrize("value", [4, None])
-def test_what_both_sides_agree_on_needs_nothing(value: int | None) -> None:
+def test_a_score_that_both_services_agree_on_needs_no_repair(value: int | None) -> None:
     score = confirmed(value)
-    assert repair_of(score, there(1, value), SETTLED) == (score, None)
+    assert repair_of(score, applied_version(1, value), SETTLED) == (score, None)
 
 
-def test_what_line_provider_has_lost_is_sent_again() -> None:
+def test_a_version_that_line_provider_has_lost_is_requeued() -> None:
     score = confirmed(4, version=2)
     assert repair_of(score, None, SETTLED) == (score, Repair.REQUEUED)
-    assert repair_of(score, there(1, 5), SETTLED) == (score, Repair.REQUEUED)
+    assert repair_of(score, applied_version(1, 5), SETTLED) == (score, Repair.REQUEUED)
 
 
-def test_an_applied_version_is_confirmed_however_that_is_learnt() -> None:
-    score, repair = repair_of(pending(2), there(1, 2), SETTLED)
+def test_a_pending_version_that_line_provider_has_applied_is_confirmed() -> None:
+    score, repair = repair_of(pending(2), applied_version(1, 2), SETTLED)
     assert (score.state, score.value, score.confirmed_version, repair) == (
         State.CONFIRMED,
         2,
@@ -138,27 +138,29 @@ def test_an_applied_version_is_confirmed_however_that_is_learnt() -> None:
 
 
 @pytest.mark.parametrize("value", [1, None])
-def test_a_later_version_that_only_line_provider_knows_is_adopted(value: int | None) -> None:
-    score, repair = repair_of(confirmed(5), there(3, value), SETTLED)
+def test_a_later_version_that_only_line_provider_has_is_adopted(value: int | None) -> None:
+    score, repair = repair_of(confirmed(5), applied_version(3, value), SETTLED)
     assert repair is Repair.ADOPTED
     assert (score.version, score.value, score.confirmed_version, score.confirmed_value) == (3, value, 3, value)
     assert score.state is (State.WITHDRAWN if value is None else State.CONFIRMED)
-    assert repair_of(score, there(3, value), SETTLED) == (score, None)
+    assert repair_of(score, applied_version(3, value), SETTLED) == (score, None)
 
 
 @pytest.mark.parametrize("version", [1, 3])
-def test_what_the_rater_has_said_since_is_said_again_behind_what_line_provider_knows(version: int) -> None:
-    score, repair = repair_of(confirmed(5, version), there(3, 1, seconds_after=-1), SETTLED)
+def test_a_newer_submission_is_reissued_with_a_version_above_line_providers(version: int) -> None:
+    score, repair = repair_of(confirmed(5, version), applied_version(3, 1, seconds_after=-1), SETTLED)
     assert repair is Repair.REISSUED
     assert (score.version, score.value, score.state, score.accepted_at) == (4, 5, State.PENDING, ACCEPTED)
     assert (score.confirmed_version, score.confirmed_value, score.settled_at) == (3, 1, None)
 
 
-def test_what_was_rejected_is_not_said_again() -> None:
-    score, repair = repair_of(settle(pending(5), rejected(1, 5), SETTLED), there(3, 1, seconds_after=-1), SETTLED)
+def test_a_rejected_submission_is_not_reissued() -> None:
+    score, repair = repair_of(
+        settle(pending(5), rejected(1, 5), SETTLED), applied_version(3, 1, seconds_after=-1), SETTLED
+    )
     assert (score.version, score.value, score.state, repair) == (3, 1, State.CONFIRMED, Repair.ADOPTED)
 
 
-def test_without_a_time_nobody_can_tell_who_spoke_last() -> None:
+def test_a_score_cannot_be_repaired_without_the_time_of_the_applied_version() -> None:
     score = confirmed(5)
     assert repair_of(score, AppliedVersion(3, 1, None), SETTLED) == (score, Repair.NOT_POSSIBLE)

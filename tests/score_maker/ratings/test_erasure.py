@@ -1,4 +1,4 @@
-"""Raters who ask to be forgotten: what is open is withdrawn, nothing more is taken from them nor shown to them."""
+"""Erasure: open ratings are withdrawn, and nothing more is accepted from or shown to the rater."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ async def rate(engine: AsyncEngine, rater: UUID, event_ids: Sequence[int], value
 
 
 async def recorded(engine: AsyncEngine, rater: UUID) -> dict[int, tuple[str, int | None, int | None, int]]:
-    """State, value, confirmed value and version by event."""
+    """State, value, confirmed value and version of each event's score."""
     async with engine.connect() as connection:
         rows = await connection.execute(text("SELECT * FROM scores WHERE rater_id = :rater_id"), {"rater_id": rater})
         return {row.event_id: (row.state, row.value, row.confirmed_value, row.version) for row in rows}
@@ -37,14 +37,14 @@ async def execute(engine: AsyncEngine, statement: str) -> None:
 
 
 async def record_only(engine: AsyncEngine, rater: UUID) -> None:
-    """As if the process had died as soon as the wish was recorded."""
+    """Records an erasure, as a process does that dies right afterwards."""
     async with engine.begin() as connection:
         await connection.execute(
             text("INSERT INTO forgotten_raters (rater_id, forgotten_at) VALUES (:rater_id, now())"), {"rater_id": rater}
         )
 
 
-async def test_every_rating_is_withdrawn_batch_by_batch_but_those_that_are_final(
+async def test_all_ratings_but_the_final_ones_are_withdrawn_in_batches(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "BATCH", 2)
@@ -60,7 +60,7 @@ async def test_every_rating_is_withdrawn_batch_by_batch_but_those_that_are_final
     assert set((await recorded(engine, other)).values()) == {("confirmed", 4, 4, 1)}
 
 
-async def test_what_line_provider_does_not_let_be_withdrawn_counts_on_and_is_not_asked_for_again(
+async def test_a_withdrawal_that_line_provider_rejects_is_not_repeated_and_the_rating_still_counts(
     engine: AsyncEngine,
 ) -> None:
     rater = uuid4()
@@ -74,7 +74,7 @@ async def test_what_line_provider_does_not_let_be_withdrawn_counts_on_and_is_not
     assert await count_written(engine) == (1, 0)
 
 
-async def test_whoever_dies_on_the_way_leaves_the_rest_to_the_worker(engine: AsyncEngine) -> None:
+async def test_the_worker_finishes_an_erasure_whose_process_died(engine: AsyncEngine) -> None:
     rater = uuid4()
     await rate(engine, rater, [1, 2])
     await record_only(engine, rater)
@@ -83,7 +83,7 @@ async def test_whoever_dies_on_the_way_leaves_the_rest_to_the_worker(engine: Asy
     assert await erasure.finish(engine) == 0
 
 
-async def test_a_rating_that_was_on_its_way_in_when_its_rater_was_forgotten_is_withdrawn_too(
+async def test_a_rating_in_flight_during_the_erasure_is_withdrawn_too(
     engine: AsyncEngine,
 ) -> None:
     rater = uuid4()
@@ -95,7 +95,7 @@ async def test_a_rating_that_was_on_its_way_in_when_its_rater_was_forgotten_is_w
     assert await recorded(engine, rater) == {1: ("pending", None, None, 2)}
 
 
-async def test_it_is_gone_over_until_nothing_can_be_on_its_way_in_any_more(engine: AsyncEngine) -> None:
+async def test_an_erasure_is_repeated_until_no_rating_can_be_in_flight(engine: AsyncEngine) -> None:
     rater = uuid4()
     await erasure.erase(engine, rater)
 
@@ -110,7 +110,7 @@ async def test_it_is_gone_over_until_nothing_can_be_on_its_way_in_any_more(engin
     assert await is_finished()
 
 
-async def test_nothing_is_accepted_from_a_forgotten_rater_nor_shown_to_them(engine: AsyncEngine) -> None:
+async def test_nothing_is_accepted_from_or_shown_to_an_erased_rater(engine: AsyncEngine) -> None:
     rater = uuid4()
     await rate(engine, rater, [1])
     await erasure.erase(engine, rater)
@@ -129,7 +129,7 @@ async def test_nothing_is_accepted_from_a_forgotten_rater_nor_shown_to_them(engi
     assert isinstance(outcomes[1], Score)
 
 
-async def test_a_browser_that_has_itself_forgotten_loses_its_cookie_and_is_another_rater_next_time(
+async def test_an_erasure_deletes_the_browsers_cookie_and_its_next_rating_is_another_raters(
     api: AsyncClient, line_provider: ScriptedLineProvider, engine: AsyncEngine
 ) -> None:
     line_provider.put(event(6))
@@ -142,8 +142,8 @@ async def test_a_browser_that_has_itself_forgotten_loses_its_cookie_and_is_anoth
             await asyncio.sleep(0.01)
     old = {"Cookie": f"{COOKIE}={api.cookies[COOKIE]}"}
 
-    forgotten = await api.delete("/scores")
-    assert (forgotten.status_code, forgotten.json()) == (202, {"withdrawn": 2, "anonymised": 1})
+    erased = await api.delete("/scores")
+    assert (erased.status_code, erased.json()) == (202, {"withdrawn": 2, "anonymised": 1})
     assert COOKIE not in api.cookies
     assert (await count_written(engine))[1] == 3
 
@@ -162,7 +162,7 @@ async def test_a_browser_that_has_itself_forgotten_loses_its_cookie_and_is_anoth
     assert [score["event_id"] for score in (await api.get("/scores")).json()["scores"]] == [1]
 
 
-async def test_a_token_whose_rater_was_forgotten_is_refused_like_one_that_never_was(api: AsyncClient) -> None:
+async def test_a_token_of_an_erased_rater_is_refused_like_an_invalid_one(api: AsyncClient) -> None:
     token = (await api.post("/raters")).json()["token"]
     headers = {"Authorization": f"Bearer {token}"}
     await api.post("/events/1/score", json={"score": 4}, headers=headers)
@@ -173,11 +173,11 @@ async def test_a_token_whose_rater_was_forgotten_is_refused_like_one_that_never_
     assert (await api.get("/scores", headers=headers)).json()["scores"] == []
 
 
-async def test_who_has_rated_nothing_can_be_forgotten_too(api: AsyncClient) -> None:
+async def test_a_rater_without_ratings_can_be_erased(api: AsyncClient) -> None:
     assert (await api.delete("/scores")).json() == {"withdrawn": 0, "anonymised": 0}
 
 
-async def test_the_withdrawal_of_a_forgotten_rater_settles_like_any_other(engine: AsyncEngine) -> None:
+async def test_a_withdrawal_by_erasure_settles_like_any_other(engine: AsyncEngine) -> None:
     rater = uuid4()
     await rate(engine, rater, [1])
     await erasure.erase(engine, rater)

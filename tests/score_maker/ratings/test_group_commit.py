@@ -1,4 +1,4 @@
-"""Group commit: submissions that arrive together share a transaction, and nothing else."""
+"""Group commit: submissions that arrive together share a transaction, but no outcome."""
 
 import asyncio
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ async def test_one_raters_submissions_on_one_event_keep_their_order_and_get_thei
     assert [(a.value, a.version) for a in answers if isinstance(a, Score)] == [(5, 1), (1, 2), (4, 3), (2, 4)]
 
 
-async def test_a_condition_that_fails_never_fails_its_neighbours(engine: AsyncEngine) -> None:
+async def test_a_failed_condition_does_not_fail_the_rest_of_its_group(engine: AsyncEngine) -> None:
     careful = Submission(event_id=1, rater_id=uuid4(), value=3, deadline=ahead(), if_match=versions([7]))
     async with committing(engine) as group_commit:
         answers = await asyncio.gather(*(group_commit.submit(each) for each in (rating(1), careful, rating(5))))
@@ -45,7 +45,7 @@ async def test_a_condition_that_fails_never_fails_its_neighbours(engine: AsyncEn
     assert len(await outbox_rows(engine)) == 2
 
 
-async def test_an_invalid_submission_never_fails_its_neighbours(engine: AsyncEngine) -> None:
+async def test_an_invalid_submission_does_not_fail_the_rest_of_its_group(engine: AsyncEngine) -> None:
     async with committing(engine) as group_commit:
         answers = await asyncio.gather(
             *(group_commit.submit(rating(value)) for value in (1, 9, 5)), return_exceptions=True
@@ -56,7 +56,7 @@ async def test_an_invalid_submission_never_fails_its_neighbours(engine: AsyncEng
     assert len(await outbox_rows(engine)) == 2
 
 
-async def test_an_error_that_is_not_the_databases_reaches_its_group_and_leaves_the_next_one_its_chance(
+async def test_an_error_outside_the_database_fails_its_group_and_not_the_next_one(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[int] = []
@@ -70,14 +70,14 @@ async def test_an_error_that_is_not_the_databases_reaches_its_group_and_leaves_t
             failing.setattr(accept, "submit", fail)
             answers = await asyncio.gather(*(group_commit.submit(rating(3)) for _ in range(3)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [RuntimeError] * 3
-        # As one group: whatever failed, the statement of each alone would fail no less.
+        # As one group: submitting each alone would fail with the same error.
         assert tried == [3]
         assert await outbox_rows(engine) == []
         assert isinstance(await group_commit.submit(rating(3)), Score)
     assert len(await outbox_rows(engine)) == 1
 
 
-async def test_closing_commits_the_submissions_that_wait_and_accepts_no_more(engine: AsyncEngine) -> None:
+async def test_closing_commits_the_waiting_submissions_and_accepts_no_more(engine: AsyncEngine) -> None:
     async with committing(engine) as group_commit:
         waiting = [asyncio.create_task(group_commit.submit(rating(3))) for _ in range(10)]
         await asyncio.sleep(0)
@@ -86,7 +86,7 @@ async def test_closing_commits_the_submissions_that_wait_and_accepts_no_more(eng
         await group_commit.submit(rating(3))
 
 
-async def test_submissions_beyond_the_limit_of_those_that_may_wait_are_refused(engine: AsyncEngine) -> None:
+async def test_submissions_are_refused_once_too_many_are_waiting(engine: AsyncEngine) -> None:
     async with committing(engine, max_waiting=5) as group_commit:
         answers = await asyncio.gather(*(group_commit.submit(rating(3)) for _ in range(8)), return_exceptions=True)
     assert [isinstance(answer, Score) for answer in answers] == [True] * 5 + [False] * 3
@@ -101,7 +101,7 @@ async def test_an_unreachable_database_is_distinguished_from_an_invalid_submissi
     await engine.dispose()
 
 
-async def test_a_connection_that_the_server_has_closed_costs_no_rating(engine: AsyncEngine) -> None:
+async def test_no_rating_is_lost_when_the_server_closes_a_connection(engine: AsyncEngine) -> None:
     service = create_engine(engine.url.render_as_string(hide_password=False))
     async with committing(service) as group_commit:
         for value in (1, 2, 3):

@@ -8,7 +8,7 @@ from score_maker.ratings import queries
 from tests.support.submitting import rating, submit
 
 
-async def test_a_raters_own_ratings_come_newest_first_and_page_by_page(engine: AsyncEngine) -> None:
+async def test_a_raters_ratings_are_listed_newest_first_in_pages(engine: AsyncEngine) -> None:
     rater = uuid4()
     for event_id in (1, 2, 3, 4, 5):
         await submit(engine, rating(3, event_id=event_id, rater_id=rater), rating(1, event_id=event_id))

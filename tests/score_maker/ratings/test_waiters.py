@@ -23,7 +23,7 @@ async def waiters(database_url: str, engine: AsyncEngine) -> AsyncIterator[Settl
     await asyncio.wait({running})
 
 
-async def test_two_thousand_wait_without_a_connection_each_and_more_are_not_kept_waiting(
+async def test_two_thousand_requests_wait_without_a_connection_each_and_further_ones_are_answered_at_once(
     waiters: SettlementWaiters, engine: AsyncEngine
 ) -> None:
     outcomes = await submit(engine, *(rating(4) for _ in range(2_001)))

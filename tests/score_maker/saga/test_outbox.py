@@ -1,4 +1,4 @@
-"""Claims on the outbox: leases that are exclusive, expire, and are given back."""
+"""Claims on the outbox: leases are exclusive, expire, and can be released."""
 
 import asyncio
 from datetime import timedelta
@@ -22,7 +22,7 @@ async def claim(engine: AsyncEngine, *, limit: int = 100, lease: timedelta = LON
         return await outbox.claim(connection, limit=limit, lease=lease)
 
 
-async def test_concurrent_claims_never_share_a_message_and_leave_none(engine: AsyncEngine) -> None:
+async def test_concurrent_claims_share_no_message_and_miss_none(engine: AsyncEngine) -> None:
     await fill(engine, 500)
     claims = await asyncio.gather(*(claim(engine, limit=50) for _ in range(10)))
     claimed = [message.id for each in claims for message in each.messages]
@@ -30,7 +30,7 @@ async def test_concurrent_claims_never_share_a_message_and_leave_none(engine: As
     assert (await claim(engine)).messages == []
 
 
-async def test_messages_of_a_dead_worker_come_back_when_its_lease_expires(engine: AsyncEngine) -> None:
+async def test_a_dead_workers_messages_are_due_again_when_its_lease_expires(engine: AsyncEngine) -> None:
     await fill(engine, 3)
     dead = await claim(engine, lease=OVER)
     again = await claim(engine)
@@ -38,7 +38,7 @@ async def test_messages_of_a_dead_worker_come_back_when_its_lease_expires(engine
     assert {message.attempts for message in again.messages} == {2}
 
 
-async def test_a_postponed_message_waits_and_keeps_its_error_and_the_rest_goes_on(engine: AsyncEngine) -> None:
+async def test_a_postponed_message_waits_with_its_error_and_does_not_block_the_rest(engine: AsyncEngine) -> None:
     await fill(engine, 2)
     first = await claim(engine, limit=1)
     async with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Settling verdicts: each message once, by whoever holds its lease."""
+"""Settling verdicts: each message once, by the worker that holds its lease."""
 
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -120,17 +120,17 @@ async def test_a_slow_worker_that_lost_its_lease_settles_nothing(engine: AsyncEn
     assert (await score_of(engine, rater)).state is State.CONFIRMED
 
 
-async def test_a_decision_settles_once(engine: AsyncEngine) -> None:
+async def test_a_verdict_settles_only_once(engine: AsyncEngine) -> None:
     await submit(engine, rating(5, rater_id=uuid4()))
     claimed = await claim(engine)
     assert len(await settle(engine, claimed, applied(claimed.messages[0]))) == 1
     assert await settle(engine, claimed, applied(claimed.messages[0])) == []
 
 
-async def test_small_groups_never_read_through_a_table_that_nobody_has_analysed(
+async def test_small_groups_never_scan_a_table_even_if_it_was_never_analysed(
     engine: AsyncEngine, owner_url: str
 ) -> None:
-    # One session, so that its plans are those that PostgreSQL keeps.
+    # One session, so that PostgreSQL gets to reuse its cached plans.
     session = create_engine(owner_url, pool_size=1)
     before = await rows_read_through(session, "scores")
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""Events over HTTP: what is listed, how fresh it is, and what is served while line_provider or Redis is away."""
+"""Events over HTTP: listings, their freshness, and what is served while line_provider or Redis is unreachable."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -40,7 +40,7 @@ def rated(event_id: int, *histogram: int, **fields: Any) -> events_pb2.Event:
     return event(event_id, status=status, totals=totals, **fields)
 
 
-async def test_an_event_shows_its_figures(api: AsyncClient, line_provider: ScriptedLineProvider) -> None:
+async def test_an_event_shows_its_totals(api: AsyncClient, line_provider: ScriptedLineProvider) -> None:
     line_provider.put(rated(7, 0, 0, 0, 1, 1, title="Mexico – South Africa", revision=2))
     await eventually(lambda: _found(api, 7))
     response = await api.get("/events/7")
@@ -77,7 +77,7 @@ async def test_events_are_filtered_by_phase_status_and_text(
     assert await ids(api, q="%") == []
 
 
-async def test_every_order_is_total_and_pages_follow_each_other(
+async def test_every_order_is_total_and_its_pages_neither_overlap_nor_leave_gaps(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(rated(8, 1, 0, 0, 0, 0), rated(9, 0, 0, 0, 0, 2), rated(10, 0, 0, 0, 0, 1))
@@ -112,17 +112,17 @@ async def test_every_order_is_total_and_pages_follow_each_other(
         {"cursor": "nonsense"},
         {"cursor": "é"},
         {"cursor": "bnVsbA"},
-        {"cursor": "WyJjb3VudCIsMSwxXQ"},  # one of another order
+        {"cursor": "WyJjb3VudCIsMSwxXQ"},  # a cursor of another order
     ],
 )
-async def test_a_bad_parameter_is_a_problem_that_names_it(api: AsyncClient, parameters: dict[str, str]) -> None:
+async def test_an_invalid_parameter_is_a_problem_that_names_it(api: AsyncClient, parameters: dict[str, str]) -> None:
     response = await api.get("/events", params=parameters)
     assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
     assert f"query.{next(iter(parameters))}" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("other", [{"sort": "newest"}, {"phase": "open"}, {"status": "PROCESSING"}, {"q": "event"}])
-async def test_a_cursor_of_other_filters_or_another_order_is_refused(api: AsyncClient, other: dict[str, str]) -> None:
+async def test_a_cursor_is_refused_with_other_filters_or_another_order(api: AsyncClient, other: dict[str, str]) -> None:
     cursor = (await api.get("/events", params={"limit": 2})).json()["next_cursor"]
     assert (await api.get("/events", params={"limit": 4, "cursor": cursor})).status_code == 200
     response = await api.get("/events", params={"limit": 2, "cursor": cursor, **other})
@@ -130,7 +130,9 @@ async def test_a_cursor_of_other_filters_or_another_order_is_refused(api: AsyncC
     assert "query.cursor" in response.json()["detail"]
 
 
-async def test_the_prior_of_the_order_top_can_be_set(settings: Settings, line_provider: ScriptedLineProvider) -> None:
+async def test_the_prior_of_the_order_top_is_configurable(
+    settings: Settings, line_provider: ScriptedLineProvider
+) -> None:
     line_provider.put(rated(1, 0, 0, 0, 0, 1), rated(2, 0, 0, 0, 20, 80))
     async with serving(settings) as api:
         assert await ids(api, sort="top") == [2, 1]
@@ -139,7 +141,7 @@ async def test_the_prior_of_the_order_top_can_be_set(settings: Settings, line_pr
 
 
 @pytest.mark.parametrize("path", ["/events", "/events?sort=top&limit=2", "/events/1"])
-async def test_what_a_client_has_already_is_not_sent_again_until_it_changes(
+async def test_a_response_that_the_client_already_has_is_304_until_it_changes(
     api: AsyncClient, line_provider: ScriptedLineProvider, path: str
 ) -> None:
     first = await api.get(path)
@@ -161,7 +163,7 @@ async def test_what_a_client_has_already_is_not_sent_again_until_it_changes(
     assert "Moved" in (await api.get(path)).text
 
 
-async def test_a_page_stays_the_same_while_only_other_events_change_and_its_position_still_tells_of_them(
+async def test_a_page_is_unchanged_when_other_events_change_and_the_stream_from_its_position_reports_them(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     page = await api.get("/events", params={"phase": "closed"})
@@ -177,7 +179,7 @@ async def _titled(api: AsyncClient, event_id: int, title: str) -> bool:
     return bool((await api.get(f"/events/{event_id}")).json()["title"] == title)
 
 
-async def test_a_page_that_outlives_a_vanished_event_comes_with_a_position_that_is_known(
+async def test_an_unchanged_page_has_a_known_position_after_an_event_has_been_removed(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     before = (await api.get("/events", params={"phase": "closed"})).json()
@@ -192,9 +194,7 @@ async def test_a_page_that_outlives_a_vanished_event_comes_with_a_position_that_
         assert (await listener.next()).name == "event"
 
 
-async def test_a_rater_sees_their_own_ratings_in_the_list_and_nobody_else_does(
-    api: AsyncClient, settings: Settings
-) -> None:
+async def test_only_the_rater_sees_their_own_ratings_in_the_list(api: AsyncClient, settings: Settings) -> None:
     anonymous = await api.get("/events")
     assert {each["my_score"] for each in anonymous.json()["events"]} == {None}
     await api.post("/events/1/score", json={"score": 4})
@@ -216,7 +216,7 @@ async def test_a_rater_sees_their_own_ratings_in_the_list_and_nobody_else_does(
     assert (await api.get("/events")).content == anonymous.content
 
 
-async def test_a_raters_page_too_stays_the_same_while_only_other_events_change(
+async def test_a_raters_page_is_also_unchanged_when_other_events_change(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     await api.post("/events/1/score", json={"score": 4})
@@ -226,12 +226,14 @@ async def test_a_raters_page_too_stays_the_same_while_only_other_events_change(
     assert (await api.get("/events", params={"phase": "closed"})).content == page.content
 
 
-async def test_events_are_served_while_the_database_is_away_and_say_that_my_ratings_are_unknown(
+async def test_events_are_served_without_the_database_and_my_ratings_are_marked_unknown(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
-    away = settings.model_copy(update={"database_url": SecretStr("postgresql+asyncpg://a:b@/c?host=/nonexistent")})
-    async with serving(away) as api:
+    unreachable = settings.model_copy(
+        update={"database_url": SecretStr("postgresql+asyncpg://a:b@/c?host=/nonexistent")}
+    )
+    async with serving(unreachable) as api:
         token = (await api.post("/raters")).json()["token"]
         rater = {"Authorization": f"Bearer {token}"}
         for path, model in (("/events", EventsResource), ("/events/1", SingleEventResource)):
@@ -247,7 +249,7 @@ async def test_an_unknown_event_is_a_problem(api: AsyncClient) -> None:
     assert (response.status_code, response.json()["type"]) == (404, "/problems/event-not-found")
 
 
-async def test_events_are_served_stale_while_line_provider_is_away_and_fresh_once_it_is_back(
+async def test_events_are_served_stale_while_line_provider_is_unreachable_and_fresh_once_it_is_back(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     async def stale() -> bool:
@@ -272,7 +274,7 @@ async def _not(condition: Callable[[], Awaitable[bool]]) -> bool:
     return not await condition()
 
 
-async def test_a_score_maker_that_starts_while_line_provider_is_away_serves_what_redis_kept(
+async def test_score_maker_starts_without_line_provider_and_serves_the_events_cached_in_redis(
     settings: Settings, line_provider: ScriptedLineProvider, redis: Redis
 ) -> None:
     cache = EventCache(redis)
@@ -292,7 +294,7 @@ async def _cached(cache: EventCache, revisions: dict[int, int]) -> bool:
     return {each.event_id: each.revision for each in await cache.load() or []} == revisions
 
 
-async def test_events_are_taken_from_a_line_provider_that_knows_no_batches(
+async def test_events_are_received_from_a_line_provider_that_does_not_send_batches(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.knows_batches = False
@@ -303,18 +305,18 @@ async def test_events_are_taken_from_a_line_provider_that_knows_no_batches(
         await eventually(lambda: _found(api, 3))
 
 
-async def test_reads_and_ratings_go_on_while_redis_is_away(
+async def test_reads_and_ratings_work_while_redis_is_unreachable(
     settings: Settings, line_provider: ScriptedLineProvider, tmp_path: Path
 ) -> None:
     line_provider.put(event(1))
-    away = Settings(**{**settings.model_dump(), "redis_url": f"unix://{tmp_path}/nobody.sock"})
-    async with serving(away) as api:
+    unreachable = Settings(**{**settings.model_dump(), "redis_url": f"unix://{tmp_path}/nobody.sock"})
+    async with serving(unreachable) as api:
         assert await ids(api) == [1]
         assert (await api.post("/events/1/score", json={"score": 5})).status_code == 202
         assert (await api.get("/readyz")).json()["redis"] == "unreachable"
 
 
-async def test_events_that_were_never_known_are_503_not_an_empty_list(
+async def test_the_list_is_503_and_not_empty_before_any_events_are_known(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     await line_provider.stop()

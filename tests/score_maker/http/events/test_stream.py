@@ -1,4 +1,4 @@
-"""GET /events/stream: nothing that changes is missed, however late, often or slowly somebody listens."""
+"""GET /events/stream: a subscriber misses no change, however late, often or slowly it listens."""
 
 import asyncio
 import resource
@@ -35,7 +35,7 @@ async def until_revision(api: AsyncClient, event_id: int, title: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_change_reaches_who_listens_as_the_list_shows_it(
+async def test_a_subscriber_receives_a_change_in_the_form_in_which_the_list_shows_it(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     async with listening(api, await position(api)) as listener:
@@ -48,7 +48,7 @@ async def test_a_change_reaches_who_listens_as_the_list_shows_it(
     assert message.data == listed[2]
 
 
-async def test_who_comes_back_is_told_what_happened_meanwhile_of_each_event_its_last_state(
+async def test_a_returning_subscriber_receives_the_latest_state_of_each_event_that_changed(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     async with listening(api, await position(api)) as listener:
@@ -66,7 +66,7 @@ async def test_who_comes_back_is_told_what_happened_meanwhile_of_each_event_its_
     assert [each.data["title"] for each in (first, second, third)] == ["Event 1 (49)", "Meanwhile", "Afterwards"]
 
 
-async def test_what_a_browser_has_received_outweighs_where_it_began(
+async def test_last_event_id_takes_precedence_over_the_position_in_the_query(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     beginning = await position(api)
@@ -78,7 +78,7 @@ async def test_what_a_browser_has_received_outweighs_where_it_began(
         assert (await listener.next()).data["title"] == "Next"
 
 
-async def test_without_a_position_one_listens_from_now_on(
+async def test_without_a_position_the_stream_starts_with_the_next_change(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     async with listening(api) as listener:
@@ -87,7 +87,7 @@ async def test_without_a_position_one_listens_from_now_on(
 
 
 @pytest.mark.parametrize("unknown", ["", "nonsense", "5f0c9a1e-3", "{epoch}-999999", "{epoch}--1", "{epoch}-²"])
-async def test_who_comes_with_a_position_that_is_not_known_here_is_told_to_load_the_list_and_then_what_changes(
+async def test_an_unknown_position_is_answered_with_a_reset_and_then_the_changes(
     api: AsyncClient, line_provider: ScriptedLineProvider, unknown: str
 ) -> None:
     epoch = (await position(api)).partition("-")[0]
@@ -100,7 +100,9 @@ async def test_who_comes_with_a_position_that_is_not_known_here_is_told_to_load_
         assert (await listener.next()).data["title"] == "New"
 
 
-async def test_a_restart_of_the_service_is_a_reset(settings: Settings, line_provider: ScriptedLineProvider) -> None:
+async def test_a_restart_of_the_service_resets_the_stream(
+    settings: Settings, line_provider: ScriptedLineProvider
+) -> None:
     line_provider.put(event(1))
     async with serving(settings) as api:
         before = await position(api)
@@ -108,7 +110,7 @@ async def test_a_restart_of_the_service_is_a_reset(settings: Settings, line_prov
         assert (await listener.next()).name == "reset"
 
 
-async def test_who_listens_before_any_event_is_known_is_told_once_they_are(
+async def test_a_stream_opened_before_any_events_are_known_receives_them_once_they_are(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1), event(2))
@@ -121,7 +123,7 @@ async def test_who_listens_before_any_event_is_known_is_told_once_they_are(
         assert {(await fresh.next()).data["event_id"] for _ in range(2)} == {1, 2}
 
 
-async def test_after_line_provider_was_away_only_what_has_changed_is_told(
+async def test_only_changed_events_are_sent_after_line_provider_was_unreachable(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     async with listening(api, await position(api)) as listener:
@@ -133,7 +135,7 @@ async def test_after_line_provider_was_away_only_what_has_changed_is_told(
     assert titles == ["Changed while it was away", "Changed afterwards"]
 
 
-async def test_when_an_event_has_vanished_everybody_is_told_to_load_the_list(
+async def test_removing_an_event_resets_the_stream_of_every_subscriber(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     before = await position(api)
@@ -149,7 +151,7 @@ async def test_when_an_event_has_vanished_everybody_is_told_to_load_the_list(
         assert (await listener.next()).name == "event"
 
 
-async def test_a_deadline_that_passes_is_told_without_a_word_from_line_provider(
+async def test_a_passing_deadline_is_sent_without_a_message_from_line_provider(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     deadline = datetime.now(UTC) + timedelta(seconds=0.5)
@@ -160,29 +162,29 @@ async def test_a_deadline_that_passes_is_told_without_a_word_from_line_provider(
     assert datetime.now(UTC) > deadline
 
 
-async def test_who_reads_slowly_is_told_each_events_last_state_however_often_it_changed_meanwhile() -> None:
+async def test_a_slow_reader_receives_only_the_latest_state_of_each_event() -> None:
     catalog = EventCatalog()
     catalog.replace_all(event_of(event(event_id)) for event_id in (1, 2, 3))
     changes = EventBroadcast(catalog)
     stream = EventStream(catalog, changes, EventDocuments(), heartbeat=timedelta(minutes=1), max_subscribers=1)
-    telling = asyncio.create_task(changes.run())
+    broadcasting = asyncio.create_task(changes.run())
     slow = stream.subscribe(changes.token(catalog.position))
     catalog.put(event_of(event(1, revision=2)))
     assert b"event: event" in await anext(slow)
     for revision in range(3, 2000):
         catalog.put(event_of(event(1 + revision % 2, revision=revision, title=f"At {revision}.")))
     await changes.wait(catalog.position - 1, 30)
-    told = await anext(slow)
-    assert told.count(b"event: event") == 2
-    assert b"At 1998." in told
-    assert b"At 1999." in told
+    received = await anext(slow)
+    assert received.count(b"event: event") == 2
+    assert b"At 1998." in received
+    assert b"At 1999." in received
     changes.close()
     assert [chunk async for chunk in slow] == []
-    telling.cancel()
-    await asyncio.wait({telling})
+    broadcasting.cancel()
+    await asyncio.wait({broadcasting})
 
 
-async def test_who_is_one_too_many_is_sent_to_the_list_until_another_leaves(
+async def test_a_subscriber_beyond_the_limit_is_refused_until_another_one_leaves(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
@@ -202,7 +204,7 @@ async def test_who_is_one_too_many_is_sent_to_the_list_until_another_leaves(
             await third.next_heartbeat()
 
 
-async def test_a_silent_stream_carries_heartbeats(settings: Settings, line_provider: ScriptedLineProvider) -> None:
+async def test_an_idle_stream_carries_heartbeats(settings: Settings, line_provider: ScriptedLineProvider) -> None:
     frequent = settings.model_copy(update={"stream_heartbeat": timedelta(milliseconds=20)})
     line_provider.put(event(1))
     async with serving(frequent) as api, listening(api) as listener:
@@ -212,7 +214,7 @@ async def test_a_silent_stream_carries_heartbeats(settings: Settings, line_provi
         assert (await listener.next()).data["title"] == "Not silent"
 
 
-async def test_who_listens_holds_no_connection_to_the_database(
+async def test_a_subscriber_holds_no_database_connection(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
@@ -234,7 +236,7 @@ def _many_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_many_files")
-async def test_500_who_listen_are_all_told_by_one_watch(api: AsyncClient, line_provider: ScriptedLineProvider) -> None:
+async def test_one_watch_serves_500_subscribers(api: AsyncClient, line_provider: ScriptedLineProvider) -> None:
     connections = [await asyncio.open_connection(api.base_url.host, api.base_url.port) for _ in range(500)]
     for _, writer in connections:
         writer.write(b"GET /events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -249,7 +251,7 @@ async def test_500_who_listen_are_all_told_by_one_watch(api: AsyncClient, line_p
         writer.close()
 
 
-async def test_the_service_ends_at_once_when_told_to_although_somebody_listens(
+async def test_the_service_stops_at_once_on_sigterm_despite_open_streams(
     settings: Settings, line_provider: ScriptedLineProvider, tmp_path: Path
 ) -> None:
     line_provider.put(event(1))
@@ -271,7 +273,7 @@ async def test_the_service_ends_at_once_when_told_to_although_somebody_listens(
                 process.send_signal(signal.SIGTERM)
                 await first.end()
                 await second.end()
-            # Within the grace it would wait for a day.
+            # If the service waited for the streams to end, its grace period would last a day.
             async with asyncio.timeout(30):
                 assert await process.wait() in {0, -signal.SIGTERM}
             assert "Traceback" not in process.output()

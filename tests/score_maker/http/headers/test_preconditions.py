@@ -16,7 +16,7 @@ from tests.support.waiting import until
 
 
 async def rate_if(api: AsyncClient, value: int, **conditions: str) -> httpx.Response:
-    """A rating with the headers If_Match or If_None_Match."""
+    """Submits a rating with the given conditions: `If_Match` or `If_None_Match`."""
     return await rate(api, value, headers={name.replace("_", "-"): each for name, each in conditions.items()})
 
 
@@ -24,7 +24,7 @@ async def read(api: AsyncClient, etag: str | None = None) -> httpx.Response:
     return await api.get("/events/1/score", headers={} if etag is None else {"If-None-Match": etag})
 
 
-async def test_a_tag_begins_with_the_version_and_changes_with_everything_that_is_shown(
+async def test_a_tag_starts_with_the_version_and_changes_whenever_the_response_does(
     api: AsyncClient, engine: AsyncEngine, line_provider: ScriptedLineProvider
 ) -> None:
     tags = [(await rate(api, 5)).headers["ETag"]]
@@ -41,7 +41,7 @@ async def test_a_tag_begins_with_the_version_and_changes_with_everything_that_is
     assert (await api.delete("/events/1/score")).headers["ETag"].startswith('"3-')
 
 
-async def test_a_reader_who_has_the_score_already_is_answered_304(api: AsyncClient, engine: AsyncEngine) -> None:
+async def test_a_reader_who_already_has_the_score_gets_304(api: AsyncClient, engine: AsyncEngine) -> None:
     etag = (await rate(api, 5)).headers["ETag"]
     for known in (etag, f"W/{etag}", f'"1-0", {etag}', "*"):
         answer = await read(api, known)
@@ -53,9 +53,7 @@ async def test_a_reader_who_has_the_score_already_is_answered_304(api: AsyncClie
     assert "private" in answer.headers["Cache-Control"]
 
 
-async def test_a_change_that_requires_a_version_is_refused_where_the_score_has_another(
-    api: AsyncClient, engine: AsyncEngine
-) -> None:
+async def test_a_change_that_requires_another_version_is_refused(api: AsyncClient, engine: AsyncEngine) -> None:
     etag = (await rate(api, 5)).headers["ETag"]
     await rate(api, 4)
     for required in (etag, '"1"', '"3", "17-ab"', 'W/"2"', '"whatever"', '"02"'):
@@ -68,7 +66,7 @@ async def test_a_change_that_requires_a_version_is_refused_where_the_score_has_a
     assert await count_written(engine) == (1, 2)
 
 
-async def test_a_change_that_requires_the_current_version_is_accepted_although_line_provider_has_decided_meanwhile(
+async def test_a_change_that_requires_the_current_version_is_accepted_even_if_it_was_settled_meanwhile(
     api: AsyncClient, engine: AsyncEngine
 ) -> None:
     etag = (await rate(api, 5)).headers["ETag"]

@@ -1,4 +1,4 @@
-"""The header `Prefer`, as RFC 7240 has it."""
+"""The header `Prefer` as RFC 7240 defines it."""
 
 import pytest
 from hypothesis import given
@@ -39,10 +39,10 @@ from score_maker.http.headers.prefer import wait_seconds
         (["wait=10" + " " * 1_000], None),
     ],
 )
-def test_how_long_a_client_would_wait(prefer: list[str], seconds: int | None) -> None:
+def test_the_wait_is_read_from_the_header(prefer: list[str], seconds: int | None) -> None:
     assert wait_seconds(prefer, at_most=30) == seconds
 
 
 @given(st.lists(st.text(alphabet='wait=0123456789,;"\\ ', max_size=40), max_size=4))
-def test_whatever_it_says_it_is_a_number_of_seconds_within_the_limit_or_nothing(prefer: list[str]) -> None:
+def test_any_header_gives_seconds_within_the_limit_or_none(prefer: list[str]) -> None:
     assert wait_seconds(prefer, at_most=30) in {None, *range(31)}

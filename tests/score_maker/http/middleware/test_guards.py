@@ -1,4 +1,4 @@
-"""What every request passes and every answer carries: sizes, headers, other sites' pages, and the documentation."""
+"""Guards of every request and response: size limits, security headers, CORS, and the documentation."""
 
 import asyncio
 import json
@@ -27,17 +27,17 @@ async def ratings(engine: AsyncEngine) -> int:
         return int(await connection.scalar(text("SELECT count(*) FROM scores")) or 0)
 
 
-async def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(
+async def test_a_body_that_is_too_large_is_refused_with_or_without_a_content_length(
     api: AsyncClient, engine: AsyncEngine
 ) -> None:
-    async def in_pieces() -> AsyncIterator[bytes]:
+    async def in_chunks() -> AsyncIterator[bytes]:
         yield b'{"score": '
         for _ in range(MAX_BODY_BYTES // 1024):
             yield b" " * 1024
         yield b"5}"
 
     large = b'{"score": ' + b" " * MAX_BODY_BYTES + b"5}"
-    for body in (large, large * 100, in_pieces()):
+    for body in (large, large * 100, in_chunks()):
         response = await api.post("/events/1/score", content=body, headers=JSON)
         assert (response.status_code, response.json()["type"]) == (413, "/problems/content-too-large")
         assert response.headers["Content-Type"] == "application/problem+json"
@@ -46,18 +46,18 @@ async def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(
     assert await ratings(engine) == 0
 
 
-async def test_a_body_of_the_largest_size_is_taken(api: AsyncClient) -> None:
+async def test_a_body_of_the_maximum_size_is_accepted(api: AsyncClient) -> None:
     body = b'{"score": 5'.ljust(MAX_BODY_BYTES - 1) + b"}"
     assert (await api.post("/events/1/score", content=body, headers=JSON)).status_code == 202
 
 
-async def answer_to(api: AsyncClient, *pieces: bytes) -> tuple[int, dict[str, Any]]:
-    """Status and problem of the answer to raw bytes, after which the connection is closed."""
+async def answer_to(api: AsyncClient, *chunks: bytes) -> tuple[int, dict[str, Any]]:
+    """Sends raw bytes, and returns the status and the problem of the answer, after which the server has to hang up."""
     reader, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port)
     try:
         with suppress(ConnectionError):
-            for piece in pieces:
-                writer.write(piece)
+            for chunk in chunks:
+                writer.write(chunk)
                 await writer.drain()
         async with asyncio.timeout(20):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -78,24 +78,24 @@ async def answer_to(api: AsyncClient, *pieces: bytes) -> tuple[int, dict[str, An
         b"POST /raters HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )
-async def test_what_is_not_even_http_is_a_problem_too(api: AsyncClient, request_: bytes) -> None:
+async def test_malformed_http_is_answered_with_a_problem(api: AsyncClient, request_: bytes) -> None:
     status, problem = await answer_to(api, request_)
     assert (status, problem["status"], problem["type"]) == (400, 400, "/problems/malformed-http")
 
 
-async def test_headers_without_end_are_a_problem_whether_they_are_many_or_one(api: AsyncClient) -> None:
+async def test_endless_headers_are_answered_with_a_problem_whether_many_or_one(api: AsyncClient) -> None:
     start = b"GET /events HTTP/1.1\r\nHost: x\r\n"
-    for pieces in (
+    for chunks in (
         [start, *(b"X-%d: " % n + b"a" * 1000 + b"\r\n" for n in range(100))],
         [start + b"X-Long: " + b"a" * 100_000 + b"\r\n\r\n"],
         [start + b"X-Long: ", *([b"a" * 1000] * 100)],
         [b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"],
     ):
-        status, problem = await answer_to(api, *pieces)
+        status, problem = await answer_to(api, *chunks)
         assert (status, problem["type"]) == (431, "/problems/headers-too-long")
 
 
-async def test_long_headers_are_taken_request_after_request(api: AsyncClient) -> None:
+async def test_long_headers_are_accepted_in_each_request_of_a_connection(api: AsyncClient) -> None:
     for _ in range(5):
         assert (await api.get("/events", headers={"X-Long": "a" * 60_000})).status_code == 200
 
@@ -108,7 +108,7 @@ async def test_every_answer_carries_the_security_headers(api: AsyncClient, path:
         assert len(response.headers.get_list(name)) == 1
 
 
-async def test_even_an_unforeseen_failure_is_a_problem_with_the_security_headers(
+async def test_an_unexpected_failure_is_a_problem_with_the_security_headers(
     settings: Settings, line_provider: ScriptedLineProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:
@@ -127,7 +127,7 @@ async def test_even_an_unforeseen_failure_is_a_problem_with_the_security_headers
 
 
 async def test_a_form_on_another_site_cannot_rate_for_its_visitor(api: AsyncClient, engine: AsyncEngine) -> None:
-    """Browsers send a form's body as one of three types without asking first, and the cookie is SameSite=Lax."""
+    """Browsers send a form as one of three media types without a preflight, and the cookie is SameSite=Lax."""
     first = await api.post("/events/1/score", json={"score": 5})
     assert "SameSite=lax" in first.headers["Set-Cookie"]
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
@@ -145,14 +145,14 @@ def preflight(origin: str, method: str = "POST", headers: str = "content-type") 
     return {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
 
 
-async def test_no_other_site_may_use_the_api_unless_it_is_named(api: AsyncClient) -> None:
+async def test_no_other_site_may_use_the_api_by_default(api: AsyncClient) -> None:
     asked = await api.options("/events/1/score", headers=preflight("https://elsewhere.example"))
     assert asked.status_code == 405
     read = await api.get("/events", headers={"Origin": "https://elsewhere.example"})
     assert not [name for answer in (asked, read) for name in answer.headers if name.startswith("access-control")]
 
 
-async def test_a_site_that_is_named_may_use_the_api_with_credentials_and_no_other(
+async def test_only_an_allowed_site_may_use_the_api_with_credentials(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
@@ -178,10 +178,10 @@ async def test_a_site_that_is_named_may_use_the_api_with_credentials_and_no_othe
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_not_even_a_site_that_is_named_may_send_put_or_patch(
+async def test_even_an_allowed_site_may_not_send_put_or_patch(
     settings: Settings, line_provider: ScriptedLineProvider, method: str
 ) -> None:
-    """PUT makes the cookie of this service's own page, and PATCH is the operators' alone."""
+    """PUT is only for the cookie of this service's own page, and PATCH only for operators."""
     line_provider.put(event(1))
     async with serving(changed(settings, cors_origins="https://www.example.org")) as api:
         for path in ("/raters/cookie", "/ops/events/1", "/events/1/score"):
@@ -193,7 +193,7 @@ async def test_not_even_a_site_that_is_named_may_send_put_or_patch(
 
 
 class Links(HTMLParser):
-    """What a page loads, and the script that it has in its own text."""
+    """Collects the addresses that a page loads, and its inline script."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ class Links(HTMLParser):
             self.inline.append(data)
 
 
-async def test_the_documentation_needs_nothing_but_this_service(api: AsyncClient) -> None:
+async def test_the_documentation_loads_nothing_from_other_hosts(api: AsyncClient) -> None:
     page = await api.get("/docs")
     links = Links(page.text)
     assert links.inline == []

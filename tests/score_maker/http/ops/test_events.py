@@ -55,7 +55,7 @@ async def every_change(api: AsyncClient) -> list[Response]:
     ]
 
 
-async def test_an_event_is_added_changed_and_cancelled_for_everybody_to_see(
+async def test_an_event_is_added_changed_and_cancelled_and_everybody_sees_it(
     operators: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     created = await operators.post("/ops/events", json=OPENING)
@@ -87,7 +87,7 @@ async def test_an_event_is_added_changed_and_cancelled_for_everybody_to_see(
     assert line_provider.events[document["event_id"]].HasField("cancelled_at")
 
 
-async def test_a_description_can_be_emptied_and_fields_that_are_not_named_stay(operators: AsyncClient) -> None:
+async def test_a_description_can_be_cleared_and_omitted_fields_stay_unchanged(operators: AsyncClient) -> None:
     address = f"/ops{(await operators.post('/ops/events', json=OPENING)).headers['Location']}"
     changed = (await operators.patch(address, json={"description": ""})).json()
     assert (changed["title"], changed["description"]) == ("Opening night", "")
@@ -107,11 +107,11 @@ async def test_a_description_can_be_emptied_and_fields_that_are_not_named_stay(o
         ({"deadline": "tomorrow"}, "body.deadline"),
         ({"deadline": None}, "body.deadline"),
         ({"event_id": 7}, "body.event_id"),
-        # Only line_provider can know this one.
+        # Only line_provider can detect this one.
         ({"deadline": "2020-01-01T00:00:00Z"}, "body.deadline"),
     ],
 )
-async def test_an_invalid_event_is_refused_with_the_field_that_is_wrong(
+async def test_an_invalid_event_is_refused_with_the_name_of_the_invalid_field(
     operators: AsyncClient, line_provider: ScriptedLineProvider, changes: dict[str, Any], part: str
 ) -> None:
     before = dict(line_provider.events)
@@ -126,7 +126,7 @@ async def test_an_invalid_event_is_refused_with_the_field_that_is_wrong(
     assert line_provider.events == before
 
 
-async def test_a_change_of_nothing_is_refused(operators: AsyncClient) -> None:
+async def test_an_empty_change_is_refused(operators: AsyncClient) -> None:
     answer = await operators.patch("/ops/events/1", json={})
     assert refusal(answer)[:2] == (422, "invalid-request")
     assert answer.json()["errors"][0]["part"] == "body"
@@ -182,7 +182,7 @@ async def test_a_token_that_line_provider_refuses_is_a_failure_that_names_the_se
         assert "SCORE_MAKER_LINE_PROVIDER_TOKEN" in (await api.get("/problems/line-provider-failed")).text
 
 
-async def test_without_line_providers_token_operators_see_the_saga_and_cannot_change_events(
+async def test_without_line_providers_token_operators_see_the_saga_but_cannot_change_events(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
@@ -192,7 +192,7 @@ async def test_without_line_providers_token_operators_see_the_saga_and_cannot_ch
         assert {answer.status_code for answer in await every_change(api)} == {404}
 
 
-async def test_nobody_else_changes_events(operators: AsyncClient, line_provider: ScriptedLineProvider) -> None:
+async def test_only_operators_can_change_events(operators: AsyncClient, line_provider: ScriptedLineProvider) -> None:
     before = dict(line_provider.events)
     operators.headers["Authorization"] = f"Bearer {ScriptedLineProvider.admin_token}"
     for answer in await every_change(operators):
@@ -224,18 +224,18 @@ async def test_importing_a_file_returns_a_report(operators: AsyncClient, line_pr
     assert (asked.time_zone, asked.source_name) == ("Europe/London", "2027")
 
 
-async def test_an_invalid_import_is_refused_with_the_part_that_is_wrong(
+async def test_an_invalid_import_is_refused_with_the_name_of_the_invalid_part(
     operators: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
-    for told, part in (
+    for details, part in (
         ("content: not UTF-8 text", "body"),
         ("time_zone: 'Atlantis' is no time zone", "query.timezone"),
         ("rate_until: must not be negative", "query.rate_for_hours"),
     ):
-        line_provider.refusal = (grpc.StatusCode.INVALID_ARGUMENT, told)
+        line_provider.refusal = (grpc.StatusCode.INVALID_ARGUMENT, details)
         answer = await operators.post("/ops/imports", content=b"\xff")
         assert refusal(answer)[:2] == (422, "invalid-request")
-        assert answer.json()["errors"] == [{"part": part, "message": told.partition(": ")[2]}]
+        assert answer.json()["errors"] == [{"part": part, "message": details.partition(": ")[2]}]
     line_provider.refusal = None
     assert (await operators.post("/ops/imports")).json()["errors"][0]["part"] == "body"
     for parameters in ({"rate_for_hours": -1}, {"rate_for_hours": "nan"}, {"format": "ical"}):
@@ -250,11 +250,11 @@ async def test_a_file_to_import_may_be_larger_than_any_other_body(
     assert (await operators.post("/ops/imports", content=largest)).status_code == 200
     assert len(line_provider.imported[0].content) == LARGEST_FILE_BYTES
 
-    async def in_pieces() -> AsyncIterator[bytes]:
+    async def in_chunks() -> AsyncIterator[bytes]:
         yield largest
         yield b"x"
 
-    for content in (largest + b"x", in_pieces()):
+    for content in (largest + b"x", in_chunks()):
         answer = await operators.post("/ops/imports", content=content)
         assert refusal(answer)[:2] == (413, "content-too-large")
     assert len(line_provider.imported) == 1

@@ -51,13 +51,13 @@ async def saga_when(api: AsyncClient, condition: Callable[[Any], bool]) -> Any:
 
 
 async def fail(engine: AsyncEngine, error: str, *, limit: int) -> None:
-    """Postpones up to `limit` messages, as a relay does whose call has failed."""
+    """Postpones up to `limit` messages, as the relay does after a failed call."""
     async with engine.begin() as connection:
         claim = await outbox.claim(connection, limit=limit, lease=timedelta(minutes=1))
         await outbox.postpone(connection, claim, [timedelta(hours=1)] * len(claim.messages), error=error)
 
 
-async def test_ops_does_not_exist_unless_a_token_for_it_is_set(api: AsyncClient) -> None:
+async def test_ops_is_not_found_unless_its_token_is_set(api: AsyncClient) -> None:
     for path in ("/ops", "/ops/saga", "/ops/outbox"):
         answer = await api.get(path, headers=AS_OPERATOR)
         assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found"), path
@@ -93,7 +93,7 @@ async def test_a_raters_token_does_not_open_ops(operators: AsyncClient) -> None:
     assert answer.status_code == 401
 
 
-async def test_guesses_at_the_token_are_limited_and_reads_with_it_are_not(
+async def test_guesses_at_the_token_are_rate_limited_but_reads_with_it_are_not(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
@@ -114,7 +114,9 @@ def test_score_maker_does_not_start_with_a_token_that_is_too_weak_or_malformed(
         with_operators(settings, admin_token=token)
 
 
-async def test_the_outbox_is_counted_by_what_its_messages_wait_for(operators: AsyncClient, engine: AsyncEngine) -> None:
+async def test_the_outbox_is_counted_by_the_reason_for_which_its_messages_wait(
+    operators: AsyncClient, engine: AsyncEngine
+) -> None:
     empty = (await saga(operators))["outbox"]
     nothing = {"messages": 0, "due": 0, "claimed": 0, "postponed": 0, "stuck": 0, "oldest_seconds": None}
     assert empty == nothing
@@ -152,7 +154,7 @@ async def test_stuck_messages_are_listed_with_their_error_and_retried(
     listed = {message["id"]: message for message in (await operators.get("/ops/outbox")).json()["messages"]}
     assert listed[stuck["id"]]["next_attempt_in_seconds"] == 0
     assert listed[other["id"]]["next_attempt_in_seconds"] > 3500
-    # A message that is due already, or does not exist, needs no retry.
+    # A message that is already due, or does not exist, needs no retry.
     assert (await operators.post("/ops/outbox/retry", json={"ids": [stuck["id"], 10**9]})).json() == {
         "rescheduled": 0,
         "hastened": 0,
@@ -161,7 +163,7 @@ async def test_stuck_messages_are_listed_with_their_error_and_retried(
 
 
 @pytest.mark.parametrize("body", [{}, {"ids": []}, {"ids": [0]}, {"ids": ["1"]}, {"ids": [1], "all": True}, []])
-async def test_a_retry_has_to_say_which_messages_it_is_for(operators: AsyncClient, body: object) -> None:
+async def test_a_retry_has_to_name_its_messages(operators: AsyncClient, body: object) -> None:
     answer = await operators.post("/ops/outbox/retry", json=body)
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-request")
 
@@ -182,7 +184,7 @@ async def test_throughput_is_counted_by_verdict(operators: AsyncClient, engine: 
     await worker.record()
     async with engine.begin() as connection:
         await connection.execute(text("INSERT INTO throughput VALUES (now() - interval '30 min', 'applied', '', 100)"))
-    # The last minute counts as long as the slots of five seconds that it touches.
+    # The rate is that of the five-second slots that the last minute touches, which span up to 65 seconds.
     least = 4 / 65
     seen = await saga_when(operators, lambda seen: seen["throughput"]["accepted_per_second"] >= least)
     figures = seen["throughput"]
@@ -263,7 +265,7 @@ async def test_unreachable_dependencies_are_listed_instead_of_failing_the_answer
             assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
 
 
-async def test_many_reads_at_once_query_the_database_once(
+async def test_concurrent_reads_share_one_query(
     operators: AsyncClient, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0

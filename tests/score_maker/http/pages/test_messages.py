@@ -12,14 +12,14 @@ from score_maker.http.pages import routes
 
 _FILES = Path(routes.__file__).with_name("static")
 _PAGES = {"public": _FILES / "messages", "operators": _FILES / "ops" / "messages"}
-# The categories of the CLDR, which `Intl.PluralRules` chooses from.
+# The plural categories of the CLDR, from which `Intl.PluralRules` selects.
 _PLURAL_FORMS = {"en": {"one", "other"}, "ru": {"one", "few", "many", "other"}}
 
 Messages = dict[str, str | dict[str, str]]
 
 
 def messages(page: str, language: str) -> Messages:
-    """The catalog of a page: an object literal that is JSON but for the plural forms' names and trailing commas."""
+    """The messages of a page: an object literal in JSON with unquoted plural categories and trailing commas."""
     source = (_PAGES[page] / f"{language}.js").read_text(encoding="utf-8")
     literal = source.removeprefix("export default ").strip().removesuffix(";")
     literal = re.sub(r"([{,]\s*)(\w+): ", r'\1"\2": ', literal)
@@ -40,7 +40,7 @@ def placeholders(message: str | dict[str, str]) -> set[str]:
 
 
 def code() -> str:
-    """All modules of both pages, without the messages."""
+    """The source of all modules of both pages, without the messages."""
     modules = [path for path in _FILES.rglob("*.js") if not {"vendor", "messages"} & set(path.parts)]
     return "\n".join(path.read_text(encoding="utf-8") for path in modules)
 
@@ -73,7 +73,7 @@ def test_no_message_is_blank(language: str) -> None:
                 assert text.strip() == text != "", key
 
 
-def test_the_code_uses_every_message_and_no_other() -> None:
+def test_the_code_uses_exactly_the_messages_that_exist() -> None:
     """A key in the code is a literal, or a template such as `reason.${reason}` that names the start of several keys."""
     known = set(messages("public", "en")) | set(messages("operators", "en"))
     source = code()
@@ -94,5 +94,5 @@ def _topics(keys: set[str]) -> set[str]:
     return {key.split(".")[0] for key in keys}
 
 
-def test_every_reason_of_a_rejection_has_its_words() -> None:
+def test_every_reason_for_a_rejection_has_a_message() -> None:
     assert {f"reason.{reason}" for reason in Reason} <= set(messages("public", "en")) | set(messages("operators", "en"))

@@ -1,4 +1,4 @@
-"""The page's files over HTTP: what browsers may keep, what they may run, and the cookie that comes before a rating."""
+"""The pages over HTTP: caching, the content security policy, and the cookie that precedes the first rating."""
 
 import re
 
@@ -11,7 +11,7 @@ from tests.support.scripted_line_provider import ScriptedLineProvider
 from tests.support.serving import changed, serving
 
 
-async def test_the_page_runs_nothing_but_its_own_files(api: AsyncClient) -> None:
+async def test_the_page_runs_only_its_own_files(api: AsyncClient) -> None:
     page = await api.get("/")
     assert page.status_code == 200
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -22,7 +22,7 @@ async def test_the_page_runs_nothing_but_its_own_files(api: AsyncClient) -> None
     assert (await api.head("/")).status_code == 200
 
 
-async def test_the_pages_files_are_kept_for_as_long_as_they_are_the_same(api: AsyncClient) -> None:
+async def test_browsers_cache_the_pages_files_until_they_change(api: AsyncClient) -> None:
     page = await api.get("/")
     assert page.headers["Cache-Control"] == "no-cache"
     addresses = re.findall(r'"(/static/[^"]+)"', page.text)
@@ -34,7 +34,7 @@ async def test_the_pages_files_are_kept_for_as_long_as_they_are_the_same(api: As
         assert file.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_the_operators_page_is_there_with_their_token_alone(
+async def test_the_operators_page_exists_only_if_their_token_is_set(
     api: AsyncClient, settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     assert (await api.get("/ops")).status_code == 404
@@ -49,7 +49,7 @@ async def test_the_operators_page_is_there_with_their_token_alone(
             assert (await operators.get(address)).status_code == 200, address
 
 
-async def test_each_page_loads_what_it_needs_and_nothing_else(api: AsyncClient) -> None:
+async def test_the_page_loads_its_own_modules_and_none_of_the_operators_page(api: AsyncClient) -> None:
     page = await api.get("/")
     modules = set(re.findall(r'modulepreload" href="/static/\w+/([^"]+)"', page.text))
     assert {"main.js", "stars.js", "messages/ru.js", "vendor/lit-html/directives/repeat.js"} <= modules
@@ -64,13 +64,13 @@ async def test_a_page_from_before_an_update_still_finds_its_files(api: AsyncClie
     assert unchanged.status_code == 304
 
 
-async def test_a_file_that_is_not_there_is_a_problem(api: AsyncClient) -> None:
+async def test_a_missing_file_is_a_problem(api: AsyncClient) -> None:
     for address in ("/static/1/no-such-file.js", "/static/1/..%2F..%2Fapp.py", "/static/1/"):
         response = await api.get(address)
         assert (response.status_code, response.json()["type"]) == (404, "/problems/not-found")
 
 
-async def test_a_browser_can_have_its_cookie_before_its_first_rating_and_keeps_it(api: AsyncClient) -> None:
+async def test_a_browser_can_get_its_cookie_before_its_first_rating_and_keeps_it(api: AsyncClient) -> None:
     given = await api.put("/raters/cookie")
     assert (given.status_code, given.content) == (204, b"")
     cookie = api.cookies["scoreline_rater"]

@@ -1,4 +1,4 @@
-"""The scale of the pages is that of the API."""
+"""The pages and the API have the same scale."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from score_maker.http.pages import routes
 _FILES = Path(routes.__file__).with_name("static")
 
 
-async def test_the_pages_have_the_scale_of_the_api(api: AsyncClient) -> None:
+async def test_the_pages_use_the_same_scale_as_the_api(api: AsyncClient) -> None:
     match = re.search(
         r"^export const SCALE = (\[.+\]);$", (_FILES / "scale.js").read_text(encoding="utf-8"), re.MULTILINE
     )

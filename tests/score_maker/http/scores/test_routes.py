@@ -1,4 +1,4 @@
-"""Raters and their ratings over HTTP; what line_provider's worker does in between is done here by its own means."""
+"""Raters and their ratings over HTTP. The tests settle ratings themselves, with the worker's own functions."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,9 @@ from tests.support.serving import serving
 from tests.support.settling import count_written, settle_all
 
 
-async def test_a_rating_is_answered_202_with_where_to_look_and_until_when_it_can_change(api: AsyncClient) -> None:
+async def test_a_rating_is_answered_202_with_its_location_and_the_time_until_which_it_can_change(
+    api: AsyncClient,
+) -> None:
     response = await api.post("/events/1/score", json={"score": 5})
     assert response.status_code == 202
     assert response.headers["Location"] == "/events/1/score"
@@ -38,7 +40,7 @@ async def test_a_rating_is_answered_202_with_where_to_look_and_until_when_it_can
     assert (await api.get(response.headers["Location"])).json() == score
 
 
-async def test_the_cookie_of_the_first_rating_makes_later_ones_the_same_raters(api: AsyncClient) -> None:
+async def test_the_cookie_of_the_first_rating_identifies_the_rater_of_later_ones(api: AsyncClient) -> None:
     first = await api.post("/events/1/score", json={"score": 5})
     assert "HttpOnly" in first.headers["Set-Cookie"]
     assert "SameSite=lax" in first.headers["Set-Cookie"]
@@ -62,7 +64,7 @@ async def test_a_client_without_cookies_rates_by_token(api: AsyncClient) -> None
 @pytest.mark.parametrize(
     "authorization", ["Bearer nonsense", "Bearer 3d2b8c5e-7e0a-4c37-9d9d-2a4a54f6ad3f", "Basic YTpi", "Bearer"]
 )
-async def test_an_identity_that_the_client_made_up_is_refused(
+async def test_a_token_that_the_service_did_not_sign_is_refused(
     api: AsyncClient, engine: AsyncEngine, authorization: str
 ) -> None:
     response = await api.post("/events/1/score", json={"score": 3}, headers={"Authorization": authorization})
@@ -71,11 +73,11 @@ async def test_an_identity_that_the_client_made_up_is_refused(
     assert await count_written(engine) == (0, 0)
 
 
-async def test_a_forged_cookie_is_a_new_rater_never_somebody_else(api: AsyncClient) -> None:
+async def test_a_forged_cookie_gives_a_new_rater_and_never_another_ones_identity(api: AsyncClient) -> None:
     await api.post("/events/1/score", json={"score": 5})
     genuine = api.cookies[COOKIE]
     api.cookies.clear()
-    # Not its last character, some bits of which mean nothing.
+    # Not the last character, some bits of which are not significant.
     rater_id, _, signature = genuine.partition(".")
     forged = f"{rater_id}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
     response = await api.post("/events/1/score", json={"score": 1}, headers={"Cookie": f"{COOKIE}={forged}"})
@@ -93,7 +95,7 @@ async def test_a_withdrawal_is_pending_until_decided_and_can_be_repeated(api: As
     assert (repeated.status_code, repeated.json()["state"], repeated.json()["version"]) == (200, "withdrawn", 2)
 
 
-async def test_a_rating_that_is_repeated_makes_no_new_version_and_tells_what_has_become_of_it(
+async def test_repeating_a_rating_creates_no_new_version_and_returns_its_state(
     api: AsyncClient, engine: AsyncEngine
 ) -> None:
     first = await api.post("/events/1/score", json={"score": 5})
@@ -106,7 +108,7 @@ async def test_a_rating_that_is_repeated_makes_no_new_version_and_tells_what_has
     assert await count_written(engine) == (1, 0)
 
 
-async def test_a_withdrawal_that_is_repeated_before_it_is_decided_is_pending_still(
+async def test_a_withdrawal_repeated_before_it_is_settled_is_still_pending(
     api: AsyncClient, engine: AsyncEngine
 ) -> None:
     await api.post("/events/1/score", json={"score": 5})
@@ -116,9 +118,7 @@ async def test_a_withdrawal_that_is_repeated_before_it_is_decided_is_pending_sti
     assert await count_written(engine) == (1, 2)
 
 
-async def test_a_rating_that_is_repeated_after_it_was_rejected_asks_again(
-    api: AsyncClient, engine: AsyncEngine
-) -> None:
+async def test_repeating_a_rejected_rating_submits_it_again(api: AsyncClient, engine: AsyncEngine) -> None:
     await api.post("/events/1/score", json={"score": 5})
     await settle_all(engine, Verdict.REJECTED, "event_not_found")
     again = await api.post("/events/1/score", json={"score": 5})
@@ -141,7 +141,7 @@ async def test_a_rejection_shows_its_reason_and_the_confirmed_rating_stands_agai
     )
 
 
-async def test_my_ratings_come_newest_first_page_by_page_and_are_only_mine(api: AsyncClient) -> None:
+async def test_my_ratings_are_listed_newest_first_in_pages_and_are_only_mine(api: AsyncClient) -> None:
     other = (await api.post("/raters")).json()["token"]
     await api.post("/events/3/score", json={"score": 1}, headers={"Authorization": f"Bearer {other}"})
     assert (await api.get("/scores")).json() == {"scores": [], "next_cursor": None}
@@ -153,7 +153,7 @@ async def test_my_ratings_come_newest_first_page_by_page_and_are_only_mine(api: 
     assert second["next_cursor"] is None
 
 
-async def test_a_page_of_my_ratings_follows_the_one_before_whatever_i_rate_meanwhile(
+async def test_paging_through_my_ratings_is_unaffected_by_new_ones(
     api: AsyncClient, line_provider: ScriptedLineProvider, engine: AsyncEngine
 ) -> None:
     line_provider.put(event(6), event(7))
@@ -169,7 +169,7 @@ async def test_a_page_of_my_ratings_follows_the_one_before_whatever_i_rate_meanw
     assert [score["event_id"] for score in anew["scores"]] == [6, 7, 3, 2, 1]
 
 
-async def test_every_answer_about_scores_is_documented_with_an_example_that_is_one(api: AsyncClient) -> None:
+async def test_every_response_about_scores_has_a_valid_example_in_the_documentation(api: AsyncClient) -> None:
     document = (await api.get("/openapi.json")).json()
     answers = {
         (method, path): operation["responses"]
@@ -192,7 +192,7 @@ async def test_every_answer_about_scores_is_documented_with_an_example_that_is_o
                     ProblemDocument.model_validate(example["value"], extra="forbid")
                     assert str(example["value"]["status"]) == status
             elif "example" in content:
-                # FastAPI leaves out of the document whatever is null.
+                # FastAPI omits null values from the document.
                 example = dict.fromkeys(ScoreResource.model_fields) | content["example"]
                 ScoreResource.model_validate(example, extra="forbid")
             else:
@@ -222,7 +222,7 @@ BAD_BODIES: list[tuple[str, bytes]] = [
 
 
 @pytest.mark.parametrize("body", [body for _, body in BAD_BODIES], ids=[name for name, _ in BAD_BODIES])
-async def test_a_bad_rating_is_a_problem_that_says_what_to_do_and_writes_nothing(
+async def test_an_invalid_rating_is_a_problem_that_says_what_to_do_and_writes_nothing(
     api: AsyncClient, engine: AsyncEngine, body: bytes
 ) -> None:
     response = await api.post("/events/1/score", content=body, headers={"Content-Type": "application/json"})
@@ -236,7 +236,7 @@ async def test_a_bad_rating_is_a_problem_that_says_what_to_do_and_writes_nothing
     assert await count_written(engine) == (0, 0)
 
 
-async def test_a_body_that_is_not_declared_as_json_is_refused(api: AsyncClient, engine: AsyncEngine) -> None:
+async def test_a_body_without_the_media_type_of_json_is_refused(api: AsyncClient, engine: AsyncEngine) -> None:
     for headers in ({"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}, {}):
         response = await api.post("/events/1/score", content=b'{"score": 5}', headers=headers)
         assert (response.status_code, response.json()["type"]) == (415, "/problems/not-json")
@@ -261,7 +261,7 @@ async def test_an_impossible_event_id_is_a_problem(api: AsyncClient, engine: Asy
     ("event_id", "status", "kind"),
     [(99, 404, "event-not-found"), (4, 409, "event-closed"), (5, 410, "event-cancelled"), (6, 409, "event-final")],
 )
-async def test_an_event_that_takes_no_ratings_refuses_them_at_once(
+async def test_a_rating_of_an_event_that_accepts_none_is_refused_at_once(
     api: AsyncClient,
     engine: AsyncEngine,
     line_provider: ScriptedLineProvider,
@@ -276,14 +276,14 @@ async def test_an_event_that_takes_no_ratings_refuses_them_at_once(
     assert await count_written(engine) == (0, 0)
 
 
-async def test_an_event_made_a_moment_ago_can_be_rated_before_the_watch_tells_of_it(
+async def test_a_new_event_can_be_rated_before_the_watch_has_reported_it(
     api: AsyncClient, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.unannounced[77] = event(77)
     assert (await api.post("/events/77/score", json={"score": 5})).status_code == 202
 
 
-async def test_a_rating_is_taken_where_the_event_cannot_be_known_and_the_saga_decides(
+async def test_a_rating_is_accepted_if_its_event_cannot_be_looked_up(
     settings: Settings, line_provider: ScriptedLineProvider, engine: AsyncEngine
 ) -> None:
     await line_provider.stop()
@@ -300,12 +300,12 @@ async def test_a_rating_is_taken_where_the_event_cannot_be_known_and_the_saga_de
     assert await count_written(engine) == (1, 1)
 
 
-async def test_a_database_that_is_away_is_503_and_the_process_still_lives(
+async def test_an_unreachable_database_is_503_and_the_process_stays_alive(
     settings: Settings, line_provider: ScriptedLineProvider
 ) -> None:
     line_provider.put(event(1))
-    away = Settings(**{**settings.model_dump(), "database_url": "postgresql://a:b@/c?host=/nonexistent"})
-    async with serving(away) as api:
+    unreachable = Settings(**{**settings.model_dump(), "database_url": "postgresql://a:b@/c?host=/nonexistent"})
+    async with serving(unreachable) as api:
         response = await api.post("/events/1/score", json={"score": 5})
         assert (response.status_code, response.json()["type"]) == (503, "/problems/unavailable")
         assert int(response.headers["Retry-After"]) > 0
@@ -314,7 +314,7 @@ async def test_a_database_that_is_away_is_503_and_the_process_still_lives(
         assert (await api.get("/healthz")).status_code == 200
 
 
-async def test_no_score_is_told_apart_from_no_event(api: AsyncClient) -> None:
+async def test_a_missing_score_is_distinguished_from_a_missing_event(api: AsyncClient) -> None:
     for method in ("GET", "DELETE"):
         response = await api.request(method, "/events/1/score")
         assert (response.status_code, response.json()["type"]) == (404, "/problems/score-not-found")
@@ -323,7 +323,7 @@ async def test_no_score_is_told_apart_from_no_event(api: AsyncClient) -> None:
     assert (response.status_code, response.json()["type"]) == (404, "/problems/score-not-found")
 
 
-async def test_what_the_framework_refuses_is_a_problem_too(api: AsyncClient) -> None:
+async def test_requests_that_the_framework_refuses_are_problems_too(api: AsyncClient) -> None:
     missing: Any = await api.get("/nowhere")
     assert (missing.status_code, missing.json()["type"]) == (404, "/problems/not-found")
     wrong = await api.put("/events/1/score", json={"score": 5})
@@ -331,12 +331,14 @@ async def test_what_the_framework_refuses_is_a_problem_too(api: AsyncClient) -> 
     assert wrong.headers["Allow"] == "GET, POST, DELETE"
 
 
-async def test_what_a_problem_is_an_instance_of_is_an_address_even_where_it_was_none(api: AsyncClient) -> None:
+async def test_the_instance_of_a_problem_is_a_valid_uri_even_if_the_request_had_an_invalid_one(
+    api: AsyncClient,
+) -> None:
     problem = (await api.get('/events/%F3%96%8A%88 |"%00')).json()
     assert problem["instance"] == "/events/%F3%96%8A%88%20%7C%22%00"
 
 
-async def test_a_whole_number_is_one_however_it_is_written(api: AsyncClient) -> None:
+async def test_a_whole_number_is_accepted_in_every_notation_of_json(api: AsyncClient) -> None:
     for body in (b'{"score": 4.0}', b'{"score": 40e-1}'):
         response = await api.post("/events/1/score", content=body, headers={"Content-Type": "application/json"})
         assert (response.status_code, response.json()["score"]) == (202, 4)

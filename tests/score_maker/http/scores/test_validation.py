@@ -1,6 +1,6 @@
-"""What a submission must look like, and which problem answers one that does not.
+"""Validation of submissions, and the problem that answers an invalid one.
 
-The statuses and problems are those that the framework gave for the same requests before a plain handler answered them.
+The statuses and problems are those that the framework returned for these requests before a plain handler did.
 """
 
 import asyncio
@@ -45,16 +45,16 @@ JSON = {"Content-Type": "application/json"}
         ("{", JSON, 400, "malformed-json"),
         ("[" * 10_000, JSON, 400, "malformed-json"),
         ('{"score": 5}', JSON | {"Authorization": "Bearer nonsense"}, 401, "unknown-token"),
-        # Who sends it is checked first.
+        # Authentication comes first.
         ('{"score": 6}', JSON | {"Authorization": "Bearer nonsense"}, 401, "unknown-token"),
     ],
 )
-async def test_a_submission_is_taken_or_answered_with_its_problem(
+async def test_a_submission_is_accepted_or_answered_with_its_problem(
     api: AsyncClient, body: str, headers: dict[str, str], status: int, problem: str | None
 ) -> None:
     answer = await api.post("/events/1/score", content=body, headers=headers)
     assert (answer.status_code, answer.json().get("type")) == (status, problem and f"/problems/{problem}")
-    # Nobody becomes a rater by a submission that was not taken.
+    # A submission that is not accepted creates no rater.
     assert ("set-cookie" in answer.headers) == (status == 202)
 
 
@@ -73,24 +73,24 @@ async def test_a_submission_is_taken_or_answered_with_its_problem(
         ("one", 422, "invalid-request"),
     ],
 )
-async def test_an_event_id_is_a_number_of_an_event(
+async def test_an_event_id_has_to_be_a_valid_number(
     api: AsyncClient, event_id: str, status: int, problem: str | None
 ) -> None:
     answer = await api.post(f"/events/{event_id}/score", json={"score": 5})
     assert (answer.status_code, answer.json().get("type")) == (status, problem and f"/problems/{problem}")
 
 
-async def test_a_body_may_come_in_pieces(api: AsyncClient) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
+async def test_a_body_may_arrive_in_chunks(api: AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
         yield b'{"score"'
         await asyncio.sleep(0.01)
         yield b": 5}"
 
-    answer = await api.post("/events/1/score", content=pieces(), headers=JSON)
+    answer = await api.post("/events/1/score", content=chunks(), headers=JSON)
     assert (answer.status_code, answer.json()["score"]) == (202, 5)
 
 
-async def test_an_unexpected_failure_is_a_problem_with_the_headers_of_every_answer(
+async def test_an_unexpected_failure_is_a_problem_with_the_usual_headers(
     api: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:
@@ -104,7 +104,7 @@ async def test_an_unexpected_failure_is_a_problem_with_the_headers_of_every_answ
 
 
 async def test_no_dependency_runs_in_a_thread(api: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that are not asynchronous do, at a multiple of their own cost."""
+    """Dependencies that are not asynchronous would, at a multiple of their own cost."""
 
     async def run_in_thread(function: Any, *_: object, **__: object) -> None:
         raise AssertionError(f"{function} runs in a thread")

@@ -1,4 +1,4 @@
-"""`Prefer: wait=SECONDS`: the answer comes once the saga has decided."""
+"""`Prefer: wait=SECONDS`: the response is delayed until the submission is settled."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ LISTENER = "query LIKE 'LISTEN %scores_settled%'"
 
 @pytest.fixture
 def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a notification tells that something was settled."""
+    """Switches polling off, so that only a notification reveals that something was settled."""
     monkeypatch.setattr(waiters, "POLL_SECONDS", 3600)
 
 
@@ -38,7 +38,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 @pytest.fixture
 def watches(monkeypatch: pytest.MonkeyPatch) -> list[SettlementWaiters]:
-    """Those of the services that the test starts."""
+    """The waiters of the services that the test starts."""
     made: list[SettlementWaiters] = []
 
     class Noted(SettlementWaiters):
@@ -56,7 +56,7 @@ async def rate(api: AsyncClient, value: int, headers: dict[str, str] = WAIT, eve
 
 @pytest.fixture
 async def rater(api: AsyncClient) -> AsyncClient:
-    """A client that names its rater from the start."""
+    """A client that has identified its rater before the first rating."""
     api.headers["Authorization"] = f"Bearer {(await api.post('/raters')).json()['token']}"
     return api
 
@@ -97,7 +97,7 @@ async def test_a_withdrawal_is_answered_200_once_it_is_withdrawn(rater: AsyncCli
         ("invalid", 409, "score-rejected"),
     ],
 )
-async def test_a_rejected_change_is_a_problem_that_shows_what_stands_again(
+async def test_a_rejected_change_is_a_problem_that_shows_the_rating_that_stands_again(
     rater: AsyncClient, engine: AsyncEngine, reason: str, status: int, kind: str
 ) -> None:
     await rate(rater, 4, {})
@@ -126,7 +126,7 @@ async def test_a_browser_whose_first_rating_is_rejected_still_gets_its_cookie(
     assert (await api.get("/events/1/score")).json()["state"] == "rejected"
 
 
-async def test_what_is_undecided_when_the_wait_ends_is_answered_202_with_when_to_look_again(rater: AsyncClient) -> None:
+async def test_a_wait_that_runs_out_is_answered_202_with_retry_after(rater: AsyncClient) -> None:
     for value, seconds in ((4, 0), (5, 1)):
         answer = await rate(rater, value, {"Prefer": f"wait={seconds}"})
         assert (answer.status_code, answer.json()["state"]) == (202, "pending")
@@ -134,19 +134,19 @@ async def test_what_is_undecided_when_the_wait_ends_is_answered_202_with_when_to
         assert answer.headers["Location"] == "/events/1/score"
 
 
-async def test_who_does_not_ask_for_it_does_not_wait(rater: AsyncClient) -> None:
+async def test_a_request_without_the_preference_does_not_wait(rater: AsyncClient) -> None:
     for prefer in ({}, {"Prefer": "respond-async"}, {"Prefer": "wait=soon"}):
         answer = await rate(rater, 4, prefer)
         assert answer.status_code == 202
         assert "Preference-Applied" not in answer.headers
 
 
-async def test_a_word_that_was_confirmed_before_a_later_one_is_decided_is_answered_as_confirmed(
+async def test_a_submission_confirmed_while_a_later_one_is_pending_is_answered_as_confirmed(
     rater: AsyncClient, engine: AsyncEngine, endless: dict[str, str]
 ) -> None:
     waiting = asyncio.create_task(rate(rater, 4, endless))
     await until_queued(engine)
-    # Both in one moment, as far as anybody can see: the first is applied, the second is not yet.
+    # Both become visible in one transaction: the first version is confirmed, and the second is pending.
     async with engine.begin() as connection:
         await connection.execute(
             text("UPDATE scores SET value = 2, version = 2, confirmed_value = 4, confirmed_version = 1")
@@ -156,7 +156,7 @@ async def test_a_word_that_was_confirmed_before_a_later_one_is_decided_is_answer
     assert answer.json()["confirmed_score"] == 4
 
 
-async def test_a_word_that_a_later_one_has_overtaken_is_answered_202_by_what_is_true_then(
+async def test_a_submission_superseded_by_a_later_one_is_answered_202_with_the_current_score(
     rater: AsyncClient, endless: dict[str, str], engine: AsyncEngine
 ) -> None:
     waiting = asyncio.create_task(rate(rater, 4, endless))
@@ -167,7 +167,7 @@ async def test_a_word_that_a_later_one_has_overtaken_is_answered_202_by_what_is_
 
 
 @pytest.mark.usefixtures("unpolled")
-async def test_a_broken_listening_connection_is_made_anew_and_nobody_is_forgotten(
+async def test_a_broken_listening_connection_is_reopened_and_every_waiter_is_answered(
     rater: AsyncClient, engine: AsyncEngine, service_engine: AsyncEngine, endless: dict[str, str]
 ) -> None:
     waiting = asyncio.create_task(rate(rater, 4, endless))
@@ -179,7 +179,7 @@ async def test_a_broken_listening_connection_is_made_anew_and_nobody_is_forgotte
     assert (await waiting).status_code == 201
 
 
-async def test_a_lost_notification_is_made_up_for(
+async def test_polling_makes_up_for_a_lost_notification(
     rater: AsyncClient, engine: AsyncEngine, endless: dict[str, str]
 ) -> None:
     waiting = asyncio.create_task(rate(rater, 4, endless))
@@ -192,7 +192,7 @@ async def test_a_lost_notification_is_made_up_for(
     assert (await waiting).status_code == 201
 
 
-async def test_a_client_that_hangs_up_leaves_nothing_behind(
+async def test_a_client_that_disconnects_leaves_no_waiter_behind(
     watches: list[SettlementWaiters], settings: Settings, line_provider: ScriptedLineProvider, endless: dict[str, str]
 ) -> None:
     line_provider.put(event(1))
@@ -204,7 +204,7 @@ async def test_a_client_that_hangs_up_leaves_nothing_behind(
         await eventually(lambda: watches[0].waiting == 0)
 
 
-async def test_a_service_that_stops_answers_those_who_wait_at_once(
+async def test_a_stopping_service_answers_waiting_requests_at_once(
     watches: list[SettlementWaiters], settings: Settings, line_provider: ScriptedLineProvider, endless: dict[str, str]
 ) -> None:
     line_provider.put(event(1))

@@ -1,4 +1,4 @@
-"""Several server processes on one port (SCORE_MAKER_WORKERS), as a real command."""
+"""Several server processes on one port (SCORE_MAKER_WORKERS), started by the real command."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ from tests.support.scripted_line_provider import ScriptedLineProvider, event
 from tests.support.waiting import eventually
 
 WORKERS = 2
-# A connection for each request, so that both processes get some of them.
+# A new connection for each request, so that both processes get some of them.
 NEW_CONNECTIONS = Limits(max_keepalive_connections=0)
 
 
@@ -73,7 +73,7 @@ async def counted(client: AsyncClient, name: str) -> float:
 
 
 async def rate_both_events(client: AsyncClient, settings: Settings, raters: int) -> None:
-    """Submits a rating of each event by each of so many new raters, all at once."""
+    """Submits ratings of both events by this many new raters, all at once."""
     mint = RaterTokens(settings.secret_key.get_secret_value()).mint
     tokens = [mint().token for _ in range(raters)]
     answers = await asyncio.gather(
@@ -94,13 +94,13 @@ async def test_all_workers_accept_ratings_and_each_reports_the_metrics_of_all(
     async with engine.connect() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM scores_outbox")) == 200
     assert len(workers(process)) == WORKERS
-    # Any of them may answer.
+    # Any worker may answer.
     for _ in range(10):
         assert await counted(client, "scoreline_submissions_total") == 200
         assert await counted(client, "scoreline_events_stale") == 0
 
 
-async def test_submissions_of_one_rater_at_once_in_two_processes_are_versions_without_a_gap(
+async def test_concurrent_submissions_of_one_rater_in_two_processes_have_consecutive_versions(
     served: tuple[Process, AsyncClient], settings: Settings, engine: AsyncEngine
 ) -> None:
     _, client = served
@@ -114,7 +114,7 @@ async def test_submissions_of_one_rater_at_once_in_two_processes_are_versions_wi
     assert queued == list(range(1, versions + 1))
 
 
-async def test_a_worker_that_dies_is_replaced_and_its_counts_are_kept(
+async def test_a_dead_worker_is_replaced_and_its_metrics_are_kept(
     served: tuple[Process, AsyncClient], settings: Settings
 ) -> None:
     process, client = served
@@ -145,7 +145,7 @@ async def test_workers_do_not_outlive_their_parent(served: tuple[Process, AsyncC
     await eventually(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in children))
 
 
-async def test_an_invalid_setting_ends_the_whole_service(settings: Settings, tmp_path: Path) -> None:
+async def test_an_invalid_setting_stops_the_whole_service(settings: Settings, tmp_path: Path) -> None:
     process = Process(
         "score_maker",
         [Path(sys.executable).with_name("score-maker"), "serve"],
