@@ -5,7 +5,7 @@ POETRY := $(PYTHON) ../scripts/bootstrap.py poetry
 
 LOCKED := line_provider score_maker arq_worker
 
-.PHONY: help up down reset token test test-fast fast-http fast-rest coverage torture soak bench drain costs sabotage check chart audit licences sbom format stubs lock environment browser
+.PHONY: help up down reset token test test-fast fast-http fast-scores fast-score-maker fast-rest coverage torture soak bench drain costs sabotage check chart audit licences sbom format stubs lock environment browser
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,17 +33,20 @@ SLOW := browser containers system telemetry torture benchmarks devstack arq_work
 	score_maker/http/server score_maker/http/test_openapi.py
 
 test-fast: environment ## the tests of single modules, in less than two minutes on two idle cores; leaves out all that needs a browser, containers, the whole system (telemetry and torture too) or a service's command
-	@echo "in two processes, whose output comes as each has ended …"
-	@$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) fast-http fast-rest
+	@echo "in four processes, whose output comes as each has ended …"
+	@$(MAKE) --no-print-directory --jobs=4 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) fast-http fast-scores fast-score-maker fast-rest
 
-# This takes as long as all the rest.
+# Four parts that take about as long each. Most tests wait for something half of their time, so two cores serve them all.
+SCORES := score_maker/http/scores score_maker/http/headers
 HTTP := score_maker/http
+fast-http: PART := $(addprefix --ignore=tests/,$(SLOW) $(SCORES)) $(addprefix tests/,$(HTTP))
+fast-scores: PART := $(addprefix tests/,$(SCORES))
+fast-score-maker: PART := $(addprefix --ignore=tests/,$(SLOW) $(HTTP)) tests/score_maker
+fast-rest: PART := $(addprefix --ignore=tests/,$(SLOW) score_maker)
 
-fast-http:
-	@$(IN_ENVIRONMENT) -m pytest -q $(addprefix --ignore=tests/,$(SLOW)) $(addprefix tests/,$(HTTP))
-
-fast-rest:
-	@$(IN_ENVIRONMENT) -m pytest -q $(addprefix --ignore=tests/,$(SLOW) $(HTTP))
+fast-http fast-scores fast-score-maker fast-rest:
+# A folder for each: a pytest that starts takes from others the right to enter the folder that all of them share.
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(IN_ENVIRONMENT) -m pytest -q --basetemp="$$folder/pytest" $(PART)
 
 coverage: environment browser ## all tests but the torture, with the lines and branches that none of them runs; as HTML in build/coverage/html
 	@rm -rf build/coverage && mkdir -p build/coverage
