@@ -30,7 +30,7 @@ from scoreline_common.background import BackgroundTasks
 from scoreline_common.database import create_engine
 from scoreline_common.line_provider_channel import open_channel
 
-# Requests are served from the start with whatever is known then; a short wait spares them the very first moment.
+# Requests are served from the start with the events known then; a short wait spares them the very first moment.
 SNAPSHOT_WAIT_SECONDS = 2
 REDIS_TIMEOUT_SECONDS = 2
 
@@ -65,7 +65,7 @@ class Services:
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Opens everything. Leaving commits the submissions that wait, ends the background tasks and closes connections.
 
-    `Services.background.failed` is set when a background task ends by itself; whoever serves then ends the process.
+    `Services.background.failed` is set when a background task ends by itself; the server then ends the process.
     """
     async with AsyncExitStack() as stack:
         database_url = settings.database_url.get_secret_value()

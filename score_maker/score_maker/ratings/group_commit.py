@@ -54,7 +54,7 @@ class GroupCommit:
     async def run(self) -> None:
         """Commits groups until `close` was called and nothing waits any more."""
         try:
-            while not (self._closing and not self._waiting):
+            while True:
                 await self._arrival.wait()
                 while group := self._next_group():
                     await self._commit(group)
